@@ -1,0 +1,338 @@
+"""The primitive graph: the small typed language that the compiler takes.
+
+An operation of PyTorch's API is lowered to these primitives; everything behind this file knows nothing else. A ``Node`` is
+immutable; the functions below are its only constructors, and they check shapes and dtypes.
+
+Conventions
+    * dtypes are names: ``float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 bool``.
+    * A pointwise primitive takes operands of ONE dtype (``where``'s condition is bool); shapes broadcast as in numpy.
+      Comparisons give bool. 16-bit floats are computed in float32 and rounded once when they are written.
+    * Integer arithmetic wraps. ``idiv``/``irem`` truncate towards zero and give 0 for a zero divisor (no trap).
+    * ``maximum``/``minimum`` and the max/min reductions propagate NaN.
+    * A float sum accumulates in at least float32, in an order that depends on its own extent only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+INTS = frozenset({"int8", "int16", "int32", "int64", "uint8"})
+DTYPES = FLOATS | INTS | {"bool"}
+
+# Pointwise primitives by what they accept: f floats, i integers, b bool.
+UNARY = {
+    **dict.fromkeys(
+        "exp expm1 exp2 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
+        "erf erfc erfinv lgamma digamma floor ceil trunc round sigmoid reciprocal".split(),
+        "f",
+    ),
+    "neg": "fi",
+    "abs": "fi",
+    "sign": "fi",
+    "invert": "ib",
+    "isnan": "f",
+}
+BINARY = {
+    **dict.fromkeys("div pow fmod atan2 copysign".split(), "f"),
+    **dict.fromkeys("add sub mul".split(), "fi"),
+    **dict.fromkeys("maximum minimum".split(), "fib"),
+    **dict.fromkeys("idiv irem shl shr".split(), "i"),
+    **dict.fromkeys("and or xor".split(), "ib"),
+}
+COMPARE = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
+REDUCE = {"sum": "fi", "prod": "fi", "max": "fib", "min": "fib"}
+POINTWISE = frozenset(UNARY) | frozenset(BINARY) | COMPARE | {"where", "cast"}
+MOVEMENT = frozenset({"reshape", "permute", "expand", "slice", "pad", "strided"})
+
+
+class Node:
+    """One primitive: ``op`` applied to ``inputs`` with ``attrs``, giving an array of ``shape`` and ``dtype``."""
+
+    __slots__ = ("op", "inputs", "attrs", "shape", "dtype")
+
+    def __init__(
+        self, op: str, inputs: tuple[Node, ...], shape: tuple[int, ...], dtype: str, attrs: tuple = ()
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.attrs = attrs
+        self.shape = shape
+        self.dtype = dtype
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    def __repr__(self) -> str:
+        attrs = f" {self.attrs}" if self.attrs else ""
+        return f"<{self.op}{attrs} {self.dtype}{list(self.shape)}>"
+
+
+class PrimitiveError(Exception):
+    """A lowering built an ill-typed primitive: a fault in luchina, never in the user's program."""
+
+
+def _require(condition: bool, *what: object) -> None:
+    if not condition:
+        raise PrimitiveError(" ".join(map(str, what)))
+
+
+# ---- leaves
+
+
+def input(index: int, shape: Sequence[int], dtype: str) -> Node:
+    """The ``index``-th input buffer: contiguous, row-major."""
+    return Node("input", (), tuple(shape), dtype, (index,))
+
+
+def scalar(index: int, dtype: str) -> Node:
+    """The ``index``-th run-time scalar, a 0-d value: a number that may differ each run without a new compilation."""
+    return Node("scalar", (), (), dtype, (index,))
+
+
+def const(value: float | int | bool, dtype: str, shape: Sequence[int] = ()) -> Node:
+    """A constant known when compiling."""
+    node = Node("const", (), (), dtype, (value,))
+    return expand(node, shape) if tuple(shape) else node
+
+
+def iota(n: int, dtype: str = "int64") -> Node:
+    """``[0, 1, …, n-1]``."""
+    return Node("iota", (), (n,), dtype)
+
+
+# ---- pointwise
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    rank = max(map(len, shapes), default=0)
+    result = [1] * rank
+    for shape in shapes:
+        for axis, extent in enumerate(shape, rank - len(shape)):
+            if extent != 1:
+                _require(result[axis] in (1, extent), "shapes do not broadcast:", shapes)
+                result[axis] = extent
+    return tuple(result)
+
+
+def _pointwise(op: str, inputs: Sequence[Node], dtype: str, attrs: tuple = ()) -> Node:
+    shape = broadcast_shapes(*(node.shape for node in inputs))
+    return Node(op, tuple(expand(node, shape) for node in inputs), shape, dtype, attrs)
+
+
+def _kind(dtype: str) -> str:
+    return "f" if dtype in FLOATS else "i" if dtype in INTS else "b"
+
+
+def unary(op: str, x: Node) -> Node:
+    """A pointwise function of ``UNARY``; ``round`` rounds half to even, ``sign(nan)`` is nan, ``invert`` is bitwise."""
+    _require(_kind(x.dtype) in UNARY[op], op, "of", x.dtype)
+    return _pointwise(op, (x,), "bool" if op == "isnan" else x.dtype)
+
+
+def binary(op: str, a: Node, b: Node) -> Node:
+    """A pointwise function of ``BINARY`` or a comparison; ``fmod`` has the sign of ``a``; ``shr`` is arithmetic."""
+    _require(a.dtype == b.dtype, op, "of", a.dtype, "and", b.dtype)
+    if op in COMPARE:
+        return _pointwise(op, (a, b), "bool")
+    _require(_kind(a.dtype) in BINARY[op], op, "of", a.dtype)
+    return _pointwise(op, (a, b), a.dtype)
+
+
+def where(condition: Node, a: Node, b: Node) -> Node:
+    """``a`` where the condition holds, else ``b``: a selection, so that nan in the other branch does not leak."""
+    _require(condition.dtype == "bool" and a.dtype == b.dtype, "where of", condition.dtype, a.dtype, b.dtype)
+    return _pointwise("where", (condition, a, b), a.dtype)
+
+
+def cast(x: Node, dtype: str) -> Node:
+    """Conversion: float to integer truncates, anything to bool is ``x != 0``, bool to number is 0 or 1."""
+    return x if x.dtype == dtype else _pointwise("cast", (x,), dtype)
+
+
+# ---- movement: which element, never which value
+
+
+def reshape(x: Node, shape: Sequence[int]) -> Node:
+    shape = tuple(shape)
+    _require(prod(shape) == x.size, "reshape", x.shape, "to", shape)
+    return x if shape == x.shape else Node("reshape", (x,), shape, x.dtype)
+
+
+def permute(x: Node, axes: Sequence[int]) -> Node:
+    axes = tuple(axes)
+    _require(sorted(axes) == list(range(len(x.shape))), "permute", x.shape, "by", axes)
+    if axes == tuple(range(len(axes))):
+        return x
+    return Node("permute", (x,), tuple(x.shape[a] for a in axes), x.dtype, axes)
+
+
+def expand(x: Node, shape: Sequence[int]) -> Node:
+    """Broadcast to ``shape`` as numpy does: axes are added in front, extents of 1 are repeated."""
+    shape = tuple(shape)
+    if shape == x.shape:
+        return x
+    _require(broadcast_shapes(x.shape, shape) == shape, "expand", x.shape, "to", shape)
+    if len(shape) > len(x.shape):
+        x = reshape(x, (1,) * (len(shape) - len(x.shape)) + x.shape)
+    return x if shape == x.shape else Node("expand", (x,), shape, x.dtype)
+
+
+def slice(x: Node, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int]) -> Node:
+    """``out[i…] = x[starts + i·steps]``, one entry an axis; a step may be negative (then start is the last index)."""
+    for extent, start, size, step in zip(x.shape, starts, sizes, steps, strict=True):
+        last = start + (size - 1) * step
+        _require(size == 0 or (0 <= start < extent and 0 <= last < extent), "slice", x.shape, starts, sizes, steps)
+    if tuple(sizes) == x.shape and not any(starts) and all(s == 1 for s in steps):
+        return x
+    return Node("slice", (x,), tuple(sizes), x.dtype, (tuple(starts), tuple(steps)))
+
+
+def pad(x: Node, low: Sequence[int], high: Sequence[int], fill: float | int = 0) -> Node:
+    """``fill`` around ``x``: ``low`` elements before and ``high`` after it on each axis, all non-negative."""
+    _require(all(n >= 0 for n in (*low, *high)), "pad", low, high)
+    shape = tuple(lo + n + hi for lo, n, hi in zip(low, x.shape, high, strict=True))
+    return x if shape == x.shape else Node("pad", (x,), shape, x.dtype, (tuple(low), tuple(high), fill))
+
+
+def strided(x: Node, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> Node:
+    """``out[i…] = x.flat[offset + Σ i·strides]``; strides may be 0, negative or overlap (a window)."""
+    shape, strides = tuple(shape), tuple(strides)
+    if prod(shape):
+        low = offset + sum(min(0, (n - 1) * s) for n, s in zip(shape, strides, strict=True))
+        high = offset + sum(max(0, (n - 1) * s) for n, s in zip(shape, strides, strict=True))
+        _require(low >= 0 and high < x.size, "strided", x.shape, "as", shape, strides, offset)
+    return Node("strided", (x,), shape, x.dtype, (strides, offset))
+
+
+def concat(xs: Sequence[Node], axis: int) -> Node:
+    first = xs[0]
+    for x in xs:
+        _require(x.dtype == first.dtype and len(x.shape) == len(first.shape), "concat", xs)
+        _require(all(a == b for i, (a, b) in enumerate(zip(x.shape, first.shape)) if i != axis), "concat", xs)
+    if len(xs) == 1:
+        return first
+    shape = list(first.shape)
+    shape[axis] = sum(x.shape[axis] for x in xs)
+    return Node("concat", tuple(xs), tuple(shape), first.dtype, (axis,))
+
+
+def update(base: Node, source: Node, strides: Sequence[int], offset: int = 0) -> Node:
+    """``base`` with ``base.flat[offset + Σ i·strides] = source[i…]``; the region does not overlap itself."""
+    _require(base.dtype == source.dtype, "update", base, source)
+    return Node("update", (base, source), base.shape, base.dtype, (tuple(strides), offset))
+
+
+# ---- reductions, scans, order
+
+
+def reduce(op: str, x: Node, axes: Sequence[int]) -> Node:
+    """``sum prod max min`` over ``axes``, which disappear. An empty sum is 0 and an empty product 1; max of nothing
+    is not defined. Reducing bool by max is *any*, by min *all*."""
+    axes = tuple(sorted(axes))
+    _require(_kind(x.dtype) in REDUCE[op], op, "of", x.dtype)
+    if not axes:
+        return x
+    shape = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    return Node(op, (x,), shape, x.dtype, axes)
+
+
+def argreduce(op: str, x: Node, axis: int) -> Node:
+    """``argmax`` / ``argmin`` over one axis: int64 index of the first extreme element; the first NaN wins."""
+    _require(op in ("argmax", "argmin"), op)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    return Node(op, (x,), shape, "int64", (axis,))
+
+
+def scan(op: str, x: Node) -> Node:
+    """Inclusive running ``sum prod max min`` along the last axis."""
+    return Node("scan", (x,), x.shape, x.dtype, (op,))
+
+
+def argsort(x: Node, descending: bool = False) -> Node:
+    """int64 indices that sort the last axis stably; NaN counts as the largest."""
+    return Node("argsort", (x,), x.shape, "int64", (descending,))
+
+
+# ---- indirect access; indices are int64, non-negative and already checked
+
+
+def take(x: Node, index: Node) -> Node:
+    """Rows by number: ``x (R, D)``, ``index (n,)`` give ``out[i, :] = x[index[i], :]`` of shape ``(n, D)``."""
+    _require(index.dtype == "int64" and len(x.shape) == 2 and len(index.shape) == 1, "take", x, index)
+    return Node("take", (x, index), (index.shape[0], x.shape[1]), x.dtype)
+
+
+def scatter(base: Node, index: Node, source: Node, mode: str = "add") -> Node:
+    """Rows into ``base (R, D)``: for i in order, ``out[index[i], :] op= source[i, :]``; mode ``set add mul max min``."""
+    _require(index.dtype == "int64" and base.dtype == source.dtype, "scatter", base, index, source)
+    _require(source.shape == (index.shape[0], base.shape[1]), "scatter", base, index, source)
+    return Node("scatter", (base, index, source), base.shape, base.dtype, (mode,))
+
+
+# ---- contractions
+
+
+def dot(a: Node, b: Node) -> Node:
+    """``(B, M, K) · (B, K, N) → (B, M, N)``; 16-bit floats accumulate in float32, integers wrap."""
+    _require(a.dtype == b.dtype and len(a.shape) == 3 and len(b.shape) == 3, "dot", a, b)
+    _require(a.shape[0] == b.shape[0] and a.shape[2] == b.shape[1], "dot", a, b)
+    return Node("dot", (a, b), (a.shape[0], a.shape[1], b.shape[2]), a.dtype)
+
+
+def conv2d(x: Node, w: Node, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Node:
+    """Cross-correlation: ``x (N, C, H, W)``, ``w (O, C/groups, kh, kw)`` give ``(N, O, H', W')``; zero padding
+    ``((top, bottom), (left, right))``; ``H' = (H + top + bottom - dilation·(kh-1) - 1) // stride + 1``."""
+    out = [
+        (n + sum(p) - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(x.shape[2:], w.shape[2:], stride, padding, dilation, strict=True)
+    ]
+    shape = (x.shape[0], w.shape[0], *out)
+    return Node("conv2d", (x, w), shape, x.dtype, (stride, padding, dilation, groups))
+
+
+def conv2d_input(g: Node, w: Node, size: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Node:
+    """The transpose of ``conv2d`` in ``x``: from ``g`` of the output's shape to the input of spatial ``size``."""
+    shape = (g.shape[0], w.shape[1] * groups, *size)
+    return Node("conv2d_input", (g, w), shape, g.dtype, (stride, padding, dilation, groups))
+
+
+def conv2d_weight(
+    x: Node, g: Node, kernel: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int
+) -> Node:
+    """The transpose of ``conv2d`` in ``w``: from ``x`` and ``g`` of the output's shape to the weight's gradient."""
+    shape = (g.shape[1], x.shape[1] // groups, *kernel)
+    return Node("conv2d_weight", (x, g), shape, x.dtype, (stride, padding, dilation, groups))
+
+
+# ---- reading a graph
+
+
+def topological(outputs: Sequence[Node]) -> list[Node]:
+    """Every node that ``outputs`` depend on, each after its inputs."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    stack = [(node, False) for node in reversed(outputs)]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((i, False) for i in reversed(node.inputs) if id(i) not in seen)
+    return order
+
+
+def text(outputs: Sequence[Node]) -> str:
+    """The graph as numbered lines: ``%3 = add(%1, %2) float32[4, 5]``."""
+    order = topological(outputs)
+    names = {id(node): f"%{i}" for i, node in enumerate(order)}
+    lines = []
+    for node in order:
+        args = ", ".join([names[id(i)] for i in node.inputs] + [str(a) for a in node.attrs])
+        lines.append(f"{names[id(node)]} = {node.op}({args}) {node.dtype}{list(node.shape)}")
+    lines.append("return " + ", ".join(names[id(node)] for node in outputs))
+    return "\n".join(lines)
