@@ -1,0 +1,103 @@
+"""The on-disk cache of compiled code: a directory of small files, each written whole or not at all.
+
+An entry is ``magic, length, checksum, key, payload``. What does not match in any part (cut off, damaged, of another
+version, another key under the same name) is treated as absent. A directory that cannot be read or written, or a full
+disk, only means that nothing is kept.
+
+``LUCHINA_CACHE`` names the directory; ``LUCHINA_CACHE=off`` keeps nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import struct
+import sys
+import tempfile
+from pathlib import Path
+
+_MAGIC = b"LUCHINA\x02"
+_HEADER = struct.Struct("<8sQ32s32s")
+
+
+def directory() -> Path | None:
+    """Where entries live, or ``None`` when caching is off."""
+    chosen = os.environ.get("LUCHINA_CACHE")
+    if chosen is not None:
+        return None if chosen.lower() in ("", "0", "off", "none") else Path(chosen)
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "luchina"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "luchina" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "luchina"
+
+
+def digest(*parts: str) -> bytes:
+    """32 bytes that stand for the texts; lengths are mixed in, so that moving a border changes the digest."""
+    state = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        data = part.encode()
+        state.update(struct.pack("<Q", len(data)))
+        state.update(data)
+    return state.digest()
+
+
+def _checksum(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=32).digest()
+
+
+def _path(root: str, key: bytes) -> str:
+    name = key.hex()
+    return f"{root}{os.sep}{name[:2]}{os.sep}{name[2:40]}"
+
+
+def load(key: bytes) -> bytes | None:
+    """The payload stored under ``key``, or ``None`` if there is none that can be trusted."""
+    root = directory()
+    if root is None:
+        return None
+    try:
+        handle = os.open(_path(str(root), key), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return None
+    try:
+        data = b""
+        while chunk := os.read(handle, max(1 << 16, os.fstat(handle).st_size + 1)):
+            data += chunk
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    if len(data) < _HEADER.size:
+        return None
+    magic, length, checksum, stored = _HEADER.unpack_from(data)
+    payload = data[_HEADER.size :]
+    if magic != _MAGIC or stored != key or length != len(payload) or checksum != _checksum(payload):
+        return None
+    return payload
+
+
+def store(key: bytes, payload: bytes) -> bool:
+    """Keep ``payload`` under ``key``; false (and nothing changed) when it cannot be written."""
+    root = directory()
+    if root is None:
+        return False
+    path = Path(_path(str(root), key))
+    data = _HEADER.pack(_MAGIC, len(payload), _checksum(payload), key) + payload
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="new-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        return True
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        return False
