@@ -1,0 +1,254 @@
+"""Values and operations: what was asked for, recorded but not yet computed.
+
+A ``Value`` is one operation applied to other Values. It never changes; computing it only fills in its ``buffer``. The
+graph of Values serves twice: it is what a program is compiled from, and it is the autograd tape, since a Value that
+needs a gradient knows its operation and its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from luchina import dtypes
+from luchina.dtypes import dtype
+
+if TYPE_CHECKING:
+    from luchina.compiler.prims import Node
+    from luchina.runtime.buffers import Buffer
+
+OUT = -1  # in ``Op.reads``: the operation's own result
+
+_sequence = count()
+
+
+class Spec(NamedTuple):
+    """Shape and dtype of a result."""
+
+    shape: tuple[int, ...]
+    dtype: dtype
+
+
+class Op:
+    """All there is to know of an operation.
+
+    Attributes
+        name: for printing, errors and ``explain``.
+        infer: ``infer(*inputs, *attrs) -> Spec`` (or a list of Specs for several results): the shape and dtype rule; it
+            raises the user's error. It may look at the inputs' shape, dtype and ``weak`` only: its answers are remembered
+            by those.
+        lower: ``lower(*nodes, *attrs) -> Node`` (or a tuple of Nodes): what it means in primitives.
+        vjp: ``vjp(g, value) -> tuple`` of one cotangent (or None) an input, written with other operations on Values. ``g``
+            is the cotangent of the result, a list of them (None where there is none) for several results. Cotangents
+            may be broadcast or of a wider dtype: the engine sums and casts them to the input's.
+        reads: for each input, which Values its cotangent reads (input numbers or ``OUT``), so that overwriting one of
+            them between forward and backward is an error, and so that they are kept when the forward pass is run alone.
+        grad_name: the stem of ``grad_fn``'s printed name.
+    """
+
+    __slots__ = ("grad_name", "infer", "inferred", "lower", "name", "reads", "vjp")
+
+    def __init__(
+        self,
+        name: str,
+        infer: Callable[..., Any],
+        lower: Callable[..., Any],
+        vjp: Callable[..., Sequence[Value | None]] | None = None,
+        reads: tuple[tuple[int, ...], ...] = (),
+        grad_name: str | None = None,
+    ) -> None:
+        self.name = name
+        self.infer = infer
+        self.lower = lower
+        self.vjp = vjp
+        self.reads = reads
+        self.grad_name = grad_name or "".join(part.capitalize() for part in name.split("_"))
+        self.inferred: dict[Any, Any] = {}
+        dtypes.on_default_change.append(self.inferred.clear)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def __call__(self, *inputs: Value, attrs: tuple = ()) -> Any:
+        """Record the operation on Values: a Value, or a tuple of them for an operation with several results."""
+        key = (attrs, *[(v.shape, v.dtype, v.weak) for v in inputs])
+        spec = self.inferred.get(key)
+        if spec is None:
+            spec = self.infer(*inputs, *attrs)
+            if len(self.inferred) > 4096:
+                self.inferred.clear()
+            self.inferred[key] = spec
+        needs_grad = False
+        if mode.grad and self.vjp is not None:
+            for v in inputs:
+                if v.needs_grad:
+                    needs_grad = True
+                    break
+        if type(spec) is Spec:
+            return Value(self, inputs, attrs, spec.shape, spec.dtype, needs_grad and spec.dtype.is_floating_point)
+        parent = Value(self, inputs, attrs, (), spec[0].dtype, needs_grad)
+        return tuple(
+            Value(PICK, (parent,), (i,), s.shape, s.dtype, needs_grad and s.dtype.is_floating_point)
+            for i, s in enumerate(spec)
+        )
+
+
+class Mode:
+    """Whether what is recorded now takes part in gradients."""
+
+    __slots__ = ("grad", "inference")
+
+    def __init__(self) -> None:
+        self.grad = True
+        self.inference = False
+
+
+mode = Mode()
+
+
+class Value:
+    """An operation applied to inputs, with the shape and dtype of its result.
+
+    Attributes
+        op, inputs, attrs: None and empty for a Value that only is its buffer or number.
+        buffer: the computed memory (contiguous), or None.
+        number: the Python number of a scalar leaf, else None. Such a number is a run-time argument of the program: the
+            same program serves every learning rate.
+        weak: this is a Python number, which does not take part in promotion as a tensor does.
+        needs_grad: a gradient flows through it.
+        cell, version: the version counter of the tensors that showed this Value, and its reading at that time.
+        hooks: what the autograd engine has to do when the cotangent of this Value is known (a ``Hooks``), or None.
+        freed: backward has passed and let go of what it needed.
+        sequence: order of recording; backward goes the other way.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "attrs",
+        "buffer",
+        "cell",
+        "dtype",
+        "freed",
+        "hooks",
+        "inputs",
+        "needs_grad",
+        "number",
+        "op",
+        "sequence",
+        "shape",
+        "version",
+        "weak",
+    )
+
+    def __init__(
+        self,
+        op: Op | None,
+        inputs: tuple[Value, ...],
+        attrs: tuple,
+        shape: tuple[int, ...],
+        dtype: dtype,
+        needs_grad: bool = False,
+        buffer: Buffer | None = None,
+        number: float | int | None = None,
+        weak: bool = False,
+    ) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.attrs = attrs
+        self.shape = shape
+        self.dtype = dtype
+        self.needs_grad = needs_grad
+        self.buffer = buffer
+        self.number = number
+        self.weak = weak
+        self.cell = None
+        self.version = 0
+        self.hooks = None
+        self.freed = False
+        self.sequence = next(_sequence)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        what = self.op.name if self.op else "buffer" if self.number is None else repr(self.number)
+        return f"<{what} {self.dtype.name}{list(self.shape)}{'' if self.buffer is None else ' ready'}>"
+
+
+def from_buffer(buffer: Buffer, shape: tuple[int, ...], dtype: dtype) -> Value:
+    """A leaf that is already computed: contiguous memory."""
+    return Value(None, (), (), shape, dtype, buffer=buffer)
+
+
+def scalar(number: float | int | bool) -> Value:
+    """A Python number as a run-time argument of the program."""
+    if number.__class__ is float:
+        return Value(None, (), (), (), dtypes.float64, number=number, weak=True)
+    if number.__class__ is bool:
+        return Value(None, (), (), (), dtypes.bool_, number=int(number), weak=True)
+    if not -(2**63) <= number < 2**63:
+        raise RuntimeError("value cannot be converted to type int64_t without overflow")
+    return Value(None, (), (), (), dtypes.int64, number=int(number), weak=True)
+
+
+def priority(value: Value) -> int:
+    """How much a Value counts in promotion; see ``dtypes.result_type``."""
+    return 0 if value.weak else 2 if value.shape else 1
+
+
+def result_dtype(*values: Value) -> dtype:
+    """The dtype that PyTorch promotes these operands to."""
+    if len(values) == 2 and values[0].dtype is values[1].dtype and not (values[0].weak and values[1].weak):
+        return values[0].dtype
+    return dtypes.result_type(tuple((v.dtype, priority(v)) for v in values))
+
+
+# ---- the operations that the graph itself needs
+
+
+def _same(x: Value, *attrs: Any) -> Spec:
+    return Spec(x.shape, x.dtype)
+
+
+def _no_spec(*args: Any) -> Spec:
+    raise AssertionError("recorded by Op.__call__ only")
+
+
+def _lower_pick(parts: tuple[Node, ...], index: int) -> Node:
+    return parts[index]
+
+
+PICK = Op("pick", _no_spec, _lower_pick, lambda g, value: (g,))
+"""One of several results; backward gathers the picks' cotangents into a list for the operation."""
+
+DETACH = Op("detach", _same, lambda x: x)
+"""The same numbers, with no gradient."""
+
+LEAF = Op("leaf", _same, lambda x: x)
+"""The same numbers as a leaf of the autograd graph."""
+
+
+def detach(value: Value) -> Value:
+    """The Value without its gradient history."""
+    if not value.needs_grad:
+        return value
+    if value.buffer is not None:
+        return from_buffer(value.buffer, value.shape, value.dtype)
+    return DETACH(value)
+
+
+def leaf(value: Value) -> Value:
+    """A leaf that wants a gradient, with the numbers of ``value``."""
+    if value.buffer is not None:
+        result = from_buffer(value.buffer, value.shape, value.dtype)
+    else:
+        result = Value(LEAF, (value,), (), value.shape, value.dtype)
+    result.needs_grad = True
+    return result

@@ -1,0 +1,50 @@
+"""Questions about data that must be answered while recording, because PyTorch raises at the caller's line.
+
+A leaf that is already computed is looked at directly. A pending index is computed first: that splits a program in two,
+which is rare, and it keeps the promise that an error is raised where the mistake is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from luchina.graph import program
+from luchina.graph.value import Value
+
+
+def host(value: Value) -> np.ndarray:
+    """The Value's numbers as a read-only host array, computing it if it is pending."""
+    from luchina.runtime.buffers import as_numpy
+
+    if value.number is not None:
+        return np.array(value.number)
+    if value.buffer is None:
+        program.realize_only(value)
+    return as_numpy(value.buffer, value.dtype.numpy, value.shape)
+
+
+def any_zero(value: Value) -> bool:
+    """Whether any element is 0."""
+    return not bool(host(value).all())
+
+
+def bounds(value: Value) -> tuple[int, int]:
+    """Smallest and largest element of an integer Value that is not empty; what is known statically is not computed."""
+    known = _static_bounds(value)
+    if known is not None:
+        return known
+    array = host(value)
+    return int(array.min()), int(array.max())
+
+
+def _static_bounds(value: Value) -> tuple[int, int] | None:
+    if value.op is None or value.buffer is not None:
+        return None
+    rule = STATIC_BOUNDS.get(value.op.name)
+    return rule(value) if rule else None
+
+
+# Operation name -> bounds that hold without looking at any data. Families add theirs.
+STATIC_BOUNDS: dict = {}
+for _movement in ("reshape", "permute", "expand", "slice", "clone", "detach", "strided"):
+    STATIC_BOUNDS[_movement] = lambda value: _static_bounds(value.inputs[0])
