@@ -24,7 +24,7 @@ class Kernel:
         emit: ``emit(target)`` gives the LLVM module's text with one function called ``name``.
     """
 
-    __slots__ = ("name", "key", "emit")
+    __slots__ = ("emit", "key", "name")
 
     def __init__(self, name: str | None, key: str, emit: Callable[[Target], str]) -> None:
         self.name = name or kernel_name(key)

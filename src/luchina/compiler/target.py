@@ -1,7 +1,7 @@
 """What the emitters must know of a machine: one row a kind of processor.
 
-A row is a level of an instruction set (x86-64-v3, x86-64-v4, ...), not one processor's name: kernels of the on-disk cache
-then serve every machine of that level, and the host's row can be found without loading LLVM.
+A row is a level of an instruction set (x86-64-v3, x86-64-v4, ...), not one processor's name: kernels of the on-disk
+cache then serve every machine of that level, and the host's row can be found without loading LLVM.
 ``LUCHINA_TARGET=avx2`` asks for a lower row than the host's.
 """
 

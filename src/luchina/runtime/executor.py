@@ -1,0 +1,293 @@
+"""The native side of running a program: hand out blocks, work, wait. Written once as LLVM IR.
+
+One 64-bit *ticket* says everything about the call in progress: its number in the high half, and in the low half how
+many of its blocks nobody has taken yet. Whoever wants work lowers the low half by compare-and-swap; since the number
+is part of the compared word, a thread that slept through any number of calls can never take a block of the wrong one.
+The calling thread takes part too and needs nobody's help, so a worker that is late, asleep or gone costs time at most.
+
+A worker that finds nothing spins for ``SPIN_NANOSECONDS``, then waits on a condition variable.
+"""
+
+from __future__ import annotations
+
+from luchina.compiler.kernel import Kernel, kernel_name
+from luchina.compiler.target import Target, host
+
+SPIN_NANOSECONDS = 50_000
+
+# The pool's shared memory; what different threads write lies 128 bytes apart.
+TICKET = 0
+DONE = 128  # blocks that are finished
+CALL = 256  # the call in progress: function, params, table, blocks
+SCRATCH = 320  # address and bytes a thread; written only while nothing runs
+SHARE = 336  # a taker gets (blocks left) >> SHARE of them, at least one
+PROFILE = 344
+SLEEPERS = 384
+STOP = 448
+JOINED = 512  # hands out the workers' numbers
+MUTEX = 640
+CONDITION = 768
+POOL_BYTES = 1024
+
+# One entry of a program's list of calls, in bytes.
+CALL_FUNCTION, CALL_PARAMS, CALL_BLOCKS, CALL_MODE, CALL_NANOSECONDS = 0, 8, 16, 24, 32
+CALL_BYTES = 64
+
+# How a call is run.
+SERIAL = 0
+SHARED = 1  # with the workers that happen to be awake
+WAKE = 2  # worth waking the others
+
+_PAUSE = {"x86_64": "llvm.x86.sse2.pause()", "aarch64": "llvm.aarch64.hint(i32 1)"}
+
+_TEXT = """
+declare void @llvm.PAUSE_DECLARATION
+declare i32 @clock_gettime(i32, ptr)
+declare i32 @sched_yield()
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+
+define internal i64 @now() nounwind {
+  %time = alloca { i64, i64 }
+  %_ = call i32 @clock_gettime(i32 $CLOCK, ptr %time)
+  %seconds = load i64, ptr %time
+  %at = getelementptr i8, ptr %time, i64 8
+  %rest = load i64, ptr %at
+  %scaled = mul i64 %seconds, 1000000000
+  %sum = add i64 %scaled, %rest
+  ret i64 %sum
+}
+
+; Take blocks of the call in progress and do them, until none is left to take.
+define internal void @work(ptr %pool, i64 %thread) nounwind {
+entry:
+  %share.at = getelementptr i8, ptr %pool, i64 $SHARE
+  %done.at = getelementptr i8, ptr %pool, i64 $DONE
+  br label %look
+look:
+  %ticket = load atomic i64, ptr %pool seq_cst, align 8
+  %left = and i64 %ticket, 4294967295
+  %none = icmp eq i64 %left, 0
+  br i1 %none, label %end, label %take
+take:
+  %share = load i64, ptr %share.at
+  %part = lshr i64 %left, %share
+  %tiny = icmp eq i64 %part, 0
+  %count = select i1 %tiny, i64 1, i64 %part
+  %rest = sub i64 %ticket, %count
+  %pair = cmpxchg ptr %pool, i64 %ticket, i64 %rest seq_cst seq_cst
+  %mine = extractvalue { i64, i1 } %pair, 1
+  br i1 %mine, label %run, label %look
+run:
+  %call = getelementptr i8, ptr %pool, i64 $CALL
+  %function = load ptr, ptr %call
+  %params.at = getelementptr i8, ptr %call, i64 8
+  %params = load ptr, ptr %params.at
+  %table.at = getelementptr i8, ptr %call, i64 16
+  %table = load ptr, ptr %table.at
+  %blocks.at = getelementptr i8, ptr %call, i64 24
+  %blocks = load i64, ptr %blocks.at
+  %scratch.at = getelementptr i8, ptr %pool, i64 $SCRATCH
+  %base = load ptr, ptr %scratch.at
+  %stride.at = getelementptr i8, ptr %scratch.at, i64 8
+  %stride = load i64, ptr %stride.at
+  %offset = mul i64 %stride, %thread
+  %scratch = getelementptr i8, ptr %base, i64 %offset
+  %lo = sub i64 %blocks, %left
+  %hi = add i64 %lo, %count
+  call void %function(ptr %table, ptr %params, i64 %lo, i64 %hi, ptr %scratch)
+  %before = atomicrmw add ptr %done.at, i64 %count seq_cst
+  br label %look
+end:
+  ret void
+}
+
+; A worker's life; the result is the one that pthread_create wants.
+define ptr @worker(ptr %pool) nounwind {
+entry:
+  %joined.at = getelementptr i8, ptr %pool, i64 $JOINED
+  %earlier = atomicrmw add ptr %joined.at, i64 1 seq_cst
+  %thread = add i64 %earlier, 1
+  %stop.at = getelementptr i8, ptr %pool, i64 $STOP
+  %sleepers.at = getelementptr i8, ptr %pool, i64 $SLEEPERS
+  %mutex = getelementptr i8, ptr %pool, i64 $MUTEX
+  %condition = getelementptr i8, ptr %pool, i64 $CONDITION
+  br label %idle
+idle:
+  %start = call i64 @now()
+  br label %spin
+spin:
+  %turn = phi i64 [ 0, %idle ], [ %next, %pause ], [ %next, %clock ]
+  %stop = load atomic i64, ptr %stop.at seq_cst, align 8
+  %stopped = icmp ne i64 %stop, 0
+  br i1 %stopped, label %end, label %look
+look:
+  %ticket = load atomic i64, ptr %pool seq_cst, align 8
+  %left = and i64 %ticket, 4294967295
+  %none = icmp eq i64 %left, 0
+  br i1 %none, label %pause, label %do
+do:
+  call void @work(ptr %pool, i64 %thread)
+  br label %idle
+pause:
+  call void @llvm.PAUSE_CALL
+  %next = add i64 %turn, 1
+  %phase = and i64 %next, 63
+  %check = icmp eq i64 %phase, 0
+  br i1 %check, label %clock, label %spin
+clock:
+  %now = call i64 @now()
+  %waited = sub i64 %now, %start
+  %tired = icmp ugt i64 %waited, $SPIN
+  br i1 %tired, label %sleep, label %spin
+sleep:
+  %locked = call i32 @pthread_mutex_lock(ptr %mutex)
+  %others = atomicrmw add ptr %sleepers.at, i64 1 seq_cst
+  %again = load atomic i64, ptr %pool seq_cst, align 8
+  %again.left = and i64 %again, 4294967295
+  %again.stop = load atomic i64, ptr %stop.at seq_cst, align 8
+  %either = or i64 %again.left, %again.stop
+  %quiet = icmp eq i64 %either, 0
+  br i1 %quiet, label %wait, label %wake
+wait:
+  %woken = call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
+  br label %wake
+wake:
+  %less = atomicrmw sub ptr %sleepers.at, i64 1 seq_cst
+  %unlocked = call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %idle
+end:
+  ret ptr null
+}
+
+define void @wake(ptr %pool) nounwind {
+  %mutex = getelementptr i8, ptr %pool, i64 $MUTEX
+  %condition = getelementptr i8, ptr %pool, i64 $CONDITION
+  %locked = call i32 @pthread_mutex_lock(ptr %mutex)
+  %sent = call i32 @pthread_cond_broadcast(ptr %condition)
+  %unlocked = call i32 @pthread_mutex_unlock(ptr %mutex)
+  ret void
+}
+
+; One call on every thread that is awake; returns when all of its blocks are done.
+define internal void @share(ptr %pool, ptr %function, ptr %params, ptr %table, i64 %blocks, i64 %mode) nounwind {
+entry:
+  %call = getelementptr i8, ptr %pool, i64 $CALL
+  %params.at = getelementptr i8, ptr %call, i64 8
+  %table.at = getelementptr i8, ptr %call, i64 16
+  %blocks.at = getelementptr i8, ptr %call, i64 24
+  %done.at = getelementptr i8, ptr %pool, i64 $DONE
+  store ptr %function, ptr %call
+  store ptr %params, ptr %params.at
+  store ptr %table, ptr %table.at
+  store i64 %blocks, ptr %blocks.at
+  store atomic i64 0, ptr %done.at seq_cst, align 8
+  %last = load atomic i64, ptr %pool seq_cst, align 8
+  %number = and i64 %last, -4294967296
+  %following = add i64 %number, 4294967296
+  %ticket = or i64 %following, %blocks
+  store atomic i64 %ticket, ptr %pool seq_cst, align 8
+  %worth = icmp eq i64 %mode, $WAKE
+  br i1 %worth, label %asleep, label %help
+asleep:
+  %sleepers.at = getelementptr i8, ptr %pool, i64 $SLEEPERS
+  %sleepers = load atomic i64, ptr %sleepers.at seq_cst, align 8
+  %some = icmp ne i64 %sleepers, 0
+  br i1 %some, label %rouse, label %help
+rouse:
+  call void @wake(ptr %pool)
+  br label %help
+help:
+  call void @work(ptr %pool, i64 0)
+  br label %wait
+wait:
+  %turn = phi i64 [ 0, %help ], [ %next, %pause ], [ %next, %yield ]
+  %done = load atomic i64, ptr %done.at seq_cst, align 8
+  %all = icmp eq i64 %done, %blocks
+  br i1 %all, label %end, label %pause
+pause:
+  call void @llvm.PAUSE_CALL
+  %next = add i64 %turn, 1
+  %long = icmp ugt i64 %next, 4000
+  br i1 %long, label %yield, label %wait
+yield:
+  ; The thread that holds the last block may be waiting for this very core.
+  %yielded = call i32 @sched_yield()
+  br label %wait
+end:
+  ret void
+}
+
+; Every call of a program, in order.
+define void @run(ptr %pool, ptr %calls, i64 %count, ptr %table) nounwind {
+entry:
+  %scratch.at = getelementptr i8, ptr %pool, i64 $SCRATCH
+  %scratch = load ptr, ptr %scratch.at
+  %profile.at = getelementptr i8, ptr %pool, i64 $PROFILE
+  %profile = load i64, ptr %profile.at
+  %timed = icmp ne i64 %profile, 0
+  br label %head
+head:
+  %i = phi i64 [ 0, %entry ], [ %following, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %end
+body:
+  %offset = mul i64 %i, $CALL_BYTES
+  %call = getelementptr i8, ptr %calls, i64 %offset
+  %function = load ptr, ptr %call
+  %params.at = getelementptr i8, ptr %call, i64 $CALL_PARAMS
+  %params = load ptr, ptr %params.at
+  %blocks.at = getelementptr i8, ptr %call, i64 $CALL_BLOCKS
+  %blocks = load i64, ptr %blocks.at
+  %mode.at = getelementptr i8, ptr %call, i64 $CALL_MODE
+  %mode = load i64, ptr %mode.at
+  br i1 %timed, label %begin, label %choose
+begin:
+  %began = call i64 @now()
+  br label %choose
+choose:
+  %start = phi i64 [ 0, %body ], [ %began, %begin ]
+  %alone = icmp eq i64 %mode, $SERIAL
+  br i1 %alone, label %serial, label %shared
+serial:
+  call void %function(ptr %table, ptr %params, i64 0, i64 %blocks, ptr %scratch)
+  br label %measure
+shared:
+  call void @share(ptr %pool, ptr %function, ptr %params, ptr %table, i64 %blocks, i64 %mode)
+  br label %measure
+measure:
+  br i1 %timed, label %finish, label %next
+finish:
+  %finished = call i64 @now()
+  %took = sub i64 %finished, %start
+  %nanoseconds.at = getelementptr i8, ptr %call, i64 $CALL_NANOSECONDS
+  store i64 %took, ptr %nanoseconds.at
+  br label %next
+next:
+  %following = add i64 %i, 1
+  br label %head
+end:
+  ret void
+}
+"""
+
+
+def text(target: Target) -> str:
+    """The executor's module for a machine."""
+    from string import Template
+
+    pause = _PAUSE[target.arch]
+    declaration = pause.replace("i32 1", "i32")
+    values = {name: str(value) for name, value in globals().items() if name.isupper() and isinstance(value, int)}
+    values |= {"CLOCK": "6" if "apple" in target.triple else "1", "SPIN": str(SPIN_NANOSECONDS)}
+    body = Template(_TEXT).substitute(values)
+    body = body.replace("llvm.PAUSE_DECLARATION", declaration).replace("llvm.PAUSE_CALL", pause)
+    return f'target triple = "{target.triple}"\n{body}'
+
+
+def kernel() -> Kernel:
+    """The executor as something that the JIT loads; its text is its key."""
+    key = text(host())
+    return Kernel("run", "executor " + kernel_name(key), text)

@@ -1,0 +1,98 @@
+"""A program: kernel calls in order, run by one native call."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from luchina.runtime import executor, threads
+
+# Below this, handing a call to other threads costs more than it saves; and below the second, waking sleeping ones.
+SHARE_NANOSECONDS = 4_000.0
+WAKE_NANOSECONDS = 25_000.0
+
+
+@dataclass
+class KernelCall:
+    """One use of a kernel.
+
+    Args:
+        address: of the kernel's function.
+        params: the kernel's own numbers: table entries, offsets, extents, strides.
+        blocks: how many blocks the work is divided into; the division must not depend on the number of threads.
+        scratch: bytes of private memory that each running thread needs.
+        cost: estimated nanoseconds on one core; decides whether other threads take part, never the result.
+    """
+
+    address: int
+    params: list[int] = field(default_factory=list)
+    blocks: int = 1
+    scratch: int = 0
+    cost: float = 0.0
+
+
+class Program:
+    """Kernel calls that run in order, each finished before the next one starts.
+
+    Args:
+        calls: what to run.
+        table_size: number of entries of the table of pointers that ``run`` is given.
+    """
+
+    def __init__(self, calls: Sequence[KernelCall], table_size: int) -> None:
+        self.calls = list(calls)
+        self.table_size = table_size
+        for call in self.calls:
+            if not 0 <= call.blocks < 1 << 32:
+                raise ValueError(f"a kernel call has 0 to 2**32 - 1 blocks, not {call.blocks}")
+        self._scratch = max((call.scratch for call in self.calls), default=0)
+        self._table = (ctypes.c_uint64 * table_size)()
+        self._params = (ctypes.c_int64 * max(1, sum(len(call.params) for call in self.calls)))()
+        words = executor.CALL_BYTES // 8
+        self._calls = (ctypes.c_int64 * max(1, words * len(self.calls)))()
+        at = 0
+        for number, call in enumerate(self.calls):
+            self._params[at : at + len(call.params)] = call.params
+            entry = number * words
+            self._calls[entry + executor.CALL_FUNCTION // 8] = call.address
+            self._calls[entry + executor.CALL_PARAMS // 8] = ctypes.addressof(self._params) + 8 * at
+            self._calls[entry + executor.CALL_BLOCKS // 8] = call.blocks
+            self._calls[entry + executor.CALL_MODE // 8] = _mode(call)
+            at += len(call.params)
+        self._arguments = (ctypes.addressof(self._calls), len(self.calls), ctypes.addressof(self._table))
+
+    def run(self, table: Sequence[int]) -> None:
+        """Run every call on the buffers whose addresses ``table`` lists; returns when all is done.
+
+        Runs of different Python threads follow one another. An interrupt waits for the end of the run.
+
+        Raises:
+            ValueError: if the table has another length than promised.
+        """
+        with threads.lock:
+            self._table[:] = table
+            pool = threads.pool()
+            if self._scratch:
+                pool.reserve_scratch(self._scratch)
+            threads.run_function()(pool.address, *self._arguments)
+
+    def run_profiled(self, table: Sequence[int]) -> list[int]:
+        """``run``, and the nanoseconds that each call took."""
+        with threads.lock:
+            self._table[:] = table
+            pool = threads.pool()
+            pool.reserve_scratch(self._scratch)
+            pool.profile(True)
+            try:
+                threads.run_function()(pool.address, *self._arguments)
+            finally:
+                pool.profile(False)
+            first, step = executor.CALL_NANOSECONDS // 8, executor.CALL_BYTES // 8
+            return list(self._calls[first : first + step * len(self.calls) : step])
+
+
+def _mode(call: KernelCall) -> int:
+    if call.blocks <= 1 or call.cost < SHARE_NANOSECONDS:
+        return executor.SERIAL
+    return executor.WAKE if call.cost >= WAKE_NANOSECONDS else executor.SHARED

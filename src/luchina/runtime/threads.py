@@ -1,0 +1,182 @@
+"""The worker pool: native threads that live in compiled code and never touch Python.
+
+The pool starts with the first program. A forked child starts its own with its first program. Workers ignore signals, so
+that Ctrl-C reaches the thread that runs Python, and they are simply gone when the process ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from luchina.compiler import jit
+from luchina.runtime import executor
+from luchina.runtime.buffers import Buffer, allocate
+
+_FIRST_SCRATCH = 1 << 16
+
+
+class Pool:
+    """The calling thread and ``threads - 1`` workers, with the memory that they share."""
+
+    def __init__(self, threads: int) -> None:
+        functions = _functions()
+        self.threads = threads
+        self.memory = (ctypes.c_ubyte * (executor.POOL_BYTES + 128))()
+        self.address = -(-ctypes.addressof(self.memory) // 128) * 128
+        _immortal.append(self.memory)  # a worker may look at it until the process has ended
+        self._mutex = ctypes.c_void_p(self.address + executor.MUTEX)
+        library = _c_library()
+        library.pthread_mutex_init(self._mutex, None)
+        library.pthread_cond_init(ctypes.c_void_p(self.address + executor.CONDITION), None)
+        # A taker gets 1/(2 · threads) of what is left, rounded to a power of two: few takes, and even at the end.
+        self._write(executor.SHARE, (2 * threads - 1).bit_length() if threads > 1 else 0)
+        self.scratch: Buffer | None = None
+        self._stride = 0
+        self.reserve_scratch(_FIRST_SCRATCH)
+        self._workers: list[ctypes.c_ulong] = []
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            for _ in range(threads - 1):
+                handle = ctypes.c_ulong()
+                if library.pthread_create(ctypes.byref(handle), None, ctypes.c_void_p(functions["worker"]), self._at()):
+                    break  # the system gives no more threads: fewer do the same work
+                self._workers.append(handle)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def reserve_scratch(self, nbytes: int) -> None:
+        """Let every thread have at least ``nbytes`` of private memory; only while nothing runs."""
+        if nbytes <= self._stride:
+            return
+        stride = -(-nbytes // 4096) * 4096 + 128  # not a power of two: threads should not share cache sets
+        self.scratch = allocate(stride * self.threads)
+        self._stride = stride
+        self._write(executor.SCRATCH, self.scratch.ptr)
+        self._write(executor.SCRATCH + 8, stride)
+
+    def profile(self, on: bool) -> None:
+        """Let the following runs note each call's time."""
+        self._write(executor.PROFILE, int(on))
+
+    def stop(self) -> None:
+        """End the workers; only while nothing runs."""
+        self._write(executor.STOP, 1)
+        _wake()(self.address)
+        for handle in self._workers:
+            _c_library().pthread_join(handle, None)
+        self._workers = []
+
+    def _write(self, offset: int, value: int) -> None:
+        ctypes.c_int64.from_address(self.address + offset).value = value
+
+    def _at(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.address)
+
+
+_immortal: list[Any] = []
+_pool: Pool | None = None
+_wanted: int | None = None
+lock = threading.Lock()
+"""Held while a program runs: there is one pool, and one program at a time uses it."""
+
+
+def pool() -> Pool:
+    """The pool, started if need be; the caller holds ``lock``."""
+    global _pool
+    if _pool is None:
+        _pool = Pool(get_num_threads())
+    return _pool
+
+
+def set_num_threads(threads: int) -> None:
+    """Use ``threads`` threads from the next run on, the calling one included.
+
+    Raises:
+        RuntimeError: if ``threads`` is not positive.
+    """
+    global _pool, _wanted
+    if threads < 1:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    with lock:
+        _wanted = threads
+        if _pool is not None and _pool.threads != threads:
+            _pool.stop()
+            _pool = None
+
+
+def get_num_threads() -> int:
+    """How many threads run a program: what was set, ``LUCHINA_NUM_THREADS``, ``OMP_NUM_THREADS``, or the cores."""
+    global _wanted
+    if _wanted is None:
+        for name in ("LUCHINA_NUM_THREADS", "OMP_NUM_THREADS"):
+            value = os.environ.get(name, "").strip()
+            if value.isdigit() and int(value) > 0:
+                _wanted = int(value)
+                break
+        else:
+            _wanted = _cores()
+    return _wanted
+
+
+def _cores() -> int:
+    """Physical cores that this process may use, no more than its control group's share of time allows."""
+    try:
+        processors = os.sched_getaffinity(0)
+    except AttributeError:
+        return os.cpu_count() or 1
+    cores = set()
+    for number in processors:
+        try:
+            path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+            cores.add(path.read_text().strip())
+        except OSError:
+            cores.add(str(number))
+    count = len(cores)
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            count = min(count, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass
+    return count
+
+
+def _after_fork() -> None:
+    """In the child only the calling thread exists: forget the parent's workers and what other threads held."""
+    global _pool, lock
+    if _pool is not None:
+        _immortal.append(_pool)
+    _pool = None
+    lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+@functools.cache
+def _functions() -> dict[str, int]:
+    return jit.load_module(executor.kernel())
+
+
+@functools.cache
+def run_function() -> Any:
+    """``run(pool, calls, count, table)``: the whole program in one native call."""
+    pointer = ctypes.c_void_p
+    return ctypes.CFUNCTYPE(None, pointer, pointer, ctypes.c_int64, pointer)(_functions()["run"])
+
+
+@functools.cache
+def _wake() -> Any:
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_functions()["wake"])
