@@ -1,0 +1,56 @@
+"""Compare engines by hand: ``python tests/parity/run.py [PART OF A NAME ...] [--engine luchina|torch|stored] [-v]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from parity import harness
+from parity.corpus import load_programs
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="only programs whose name contains one of these")
+    parser.add_argument("--engine", default="luchina", help="luchina, torch, or stored (the results in tests/golden)")
+    parser.add_argument("--oracle", default="torch", choices=["torch", "stored"])
+    parser.add_argument("--most", type=int, default=6, help="lines shown for each failing program")
+    parser.add_argument("--slow", action="store_true", help="list the slowest programs")
+    options = parser.parse_args()
+
+    load_programs()
+    stored = harness.restore(GOLDEN) if "stored" in (options.engine, options.oracle) else {}
+    engine = importlib.import_module(options.engine) if options.engine != "stored" else None
+    oracle = importlib.import_module("torch") if options.oracle == "torch" else None
+    failed, times = [], []
+    chosen = [p for p in harness.PROGRAMS.values() if not options.names or any(n in p.name for n in options.names)]
+    for program in chosen:
+        start = time.perf_counter()
+        got = harness.run(program, engine) if engine else stored[program.name]
+        times.append((time.perf_counter() - start, program.name))
+        expected = harness.run(program, oracle) if oracle else stored[program.name]
+        lines = list(harness.differences(got, expected, program))
+        if options.engine == "torch" and isinstance(got, harness.Raised):
+            lines.append(f"raises {got.kind}: {got.message[:300]}")
+        if lines:
+            failed.append(program.name)
+            print(f"FAIL {program.name} ({len(lines)})")
+            for line in lines[: options.most]:
+                print(f"     {line}")
+            sys.stdout.flush()
+    print(f"{len(chosen) - len(failed)} of {len(chosen)} programs agree; {sum(t for t, _ in times):.1f} s")
+    if options.slow:
+        for seconds, name in sorted(times, reverse=True)[:20]:
+            print(f"  {seconds:6.2f} s  {name}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
