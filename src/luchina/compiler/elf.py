@@ -125,7 +125,7 @@ def _relocate(
                 struct.pack_into("<i", code, place, slot(symbol) + addend - place)
             else:
                 raise CannotLink(f"relocation {kind} of {symbol.name!r}")
-    exports = {s.name: at for s in symbols if s.info >> 4 and (at := here(s)) is not None}
+    exports = {s.name: placed[s.section] + s.value for s in symbols if s.info >> 4 and s.section in placed}
     return Image(bytes(code), exports, imports, relative)
 
 

@@ -51,8 +51,8 @@ class Buffer:
         if size:
             try:
                 _release(self.ptr, size)
-            except TypeError:
-                pass  # the interpreter is ending and has cleared this module
+            except TypeError:  # the interpreter is ending and has cleared this module
+                return
 
     def __repr__(self) -> str:
         return f"<Buffer of {self.nbytes} bytes at {self.ptr:#x}>"

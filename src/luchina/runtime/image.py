@@ -13,6 +13,7 @@ import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 _COUNTS = struct.Struct("<IIIQ")
 _ENTRY = struct.Struct("<QH")
@@ -82,7 +83,7 @@ def symbol(name: str) -> int:
 
 
 @functools.cache
-def _memory_functions() -> tuple[ctypes._CFuncPtr, ctypes._CFuncPtr]:
+def _memory_functions() -> tuple[Any, Any]:
     library = ctypes.CDLL(None, use_errno=True)
     reserve, protect = library.mmap, library.mprotect
     reserve.restype = ctypes.c_void_p

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from luchina.runtime import executor, threads
 
@@ -47,10 +48,10 @@ class Program:
             if not 0 <= call.blocks < 1 << 32:
                 raise ValueError(f"a kernel call has 0 to 2**32 - 1 blocks, not {call.blocks}")
         self._scratch = max((call.scratch for call in self.calls), default=0)
-        self._table = (ctypes.c_uint64 * table_size)()
-        self._params = (ctypes.c_int64 * max(1, sum(len(call.params) for call in self.calls)))()
         words = executor.CALL_BYTES // 8
-        self._calls = (ctypes.c_int64 * max(1, words * len(self.calls)))()
+        self._table: Any = (ctypes.c_uint64 * table_size)()
+        self._params: Any = (ctypes.c_int64 * sum(len(call.params) for call in self.calls))()
+        self._calls: Any = (ctypes.c_int64 * (words * len(self.calls)))()
         at = 0
         for number, call in enumerate(self.calls):
             self._params[at : at + len(call.params)] = call.params
@@ -62,7 +63,7 @@ class Program:
             at += len(call.params)
         self._arguments = (ctypes.addressof(self._calls), len(self.calls), ctypes.addressof(self._table))
 
-    def run(self, table: Sequence[int]) -> None:
+    def run(self, table: list[int]) -> None:
         """Run every call on the buffers whose addresses ``table`` lists; returns when all is done.
 
         Runs of different Python threads follow one another. An interrupt waits for the end of the run.
@@ -77,7 +78,7 @@ class Program:
                 pool.reserve_scratch(self._scratch)
             threads.run_function()(pool.address, *self._arguments)
 
-    def run_profiled(self, table: Sequence[int]) -> list[int]:
+    def run_profiled(self, table: list[int]) -> list[int]:
         """``run``, and the nanoseconds that each call took."""
         with threads.lock:
             self._table[:] = table

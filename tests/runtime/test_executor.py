@@ -1,0 +1,330 @@
+"""Programs on the worker pool: every block once, in order, from sleep, after fork, from two threads, to the end."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from luchina.compiler import jit
+from luchina.compiler.kernel import Kernel
+from luchina.runtime import program as program_module
+from luchina.runtime import threads
+from luchina.runtime.buffers import allocate, as_numpy
+from luchina.runtime.program import KernelCall, Program
+
+# For each of its blocks: table[params[0]][block] += params[1], after `params[2]` turns of doing nothing.
+COUNT = """
+target triple = "{triple}"
+define void @count(ptr %table, ptr %params, i64 %lo, i64 %hi, ptr %scratch) nounwind {{
+entry:
+  %which = load i64, ptr %params
+  %at = getelementptr ptr, ptr %table, i64 %which
+  %a = load ptr, ptr %at
+  %p1 = getelementptr i64, ptr %params, i64 1
+  %step = load i64, ptr %p1
+  %p2 = getelementptr i64, ptr %params, i64 2
+  %turns = load i64, ptr %p2
+  br label %head
+head:
+  %i = phi i64 [ %lo, %entry ], [ %j, %store ]
+  %more = icmp slt i64 %i, %hi
+  br i1 %more, label %wait, label %end
+wait:
+  %t = phi i64 [ 0, %head ], [ %u, %wait ]
+  %u = add i64 %t, 1
+  store volatile i64 %u, ptr %scratch
+  %again = icmp slt i64 %u, %turns
+  br i1 %again, label %wait, label %store
+store:
+  %p = getelementptr i64, ptr %a, i64 %i
+  %x = load i64, ptr %p
+  %y = add i64 %x, %step
+  store i64 %y, ptr %p
+  %j = add i64 %i, 1
+  br label %head
+end:
+  ret void
+}}
+"""
+
+# Each block adds 1 to a word of the thread's scratch memory and reports that memory's address.
+SCRATCH = """
+target triple = "{triple}"
+define void @where(ptr %table, ptr %params, i64 %lo, i64 %hi, ptr %scratch) nounwind {{
+entry:
+  %a = load ptr, ptr %table
+  %address = ptrtoint ptr %scratch to i64
+  br label %head
+head:
+  %i = phi i64 [ %lo, %entry ], [ %j, %body ]
+  %more = icmp slt i64 %i, %hi
+  br i1 %more, label %body, label %end
+body:
+  %p = getelementptr i64, ptr %a, i64 %i
+  store i64 %address, ptr %p
+  %last = getelementptr i8, ptr %scratch, i64 99992
+  store i64 %i, ptr %last
+  %j = add i64 %i, 1
+  br label %head
+end:
+  ret void
+}}
+"""
+
+MUCH = 1e9  # a cost that is always worth sharing
+
+
+def address(text: str, name: str) -> int:
+    return jit.load([Kernel(name, text, lambda t: text.format(triple=t.triple))])[0]
+
+
+def count(blocks: int, entry: int = 0, step: int = 1, turns: int = 0, cost: float = MUCH) -> KernelCall:
+    return KernelCall(address(COUNT, "count"), [entry, step, turns], blocks, 64, cost)
+
+
+@pytest.fixture(params=[1, 2, 5], ids=lambda n: f"{n} threads")
+def thread_count(request):
+    before = threads.get_num_threads()
+    threads.set_num_threads(request.param)
+    yield request.param
+    threads.set_num_threads(before)
+
+
+def zeros(n: int):
+    block = allocate(8 * n)
+    view = as_numpy(block, "int64", (n,))
+    view[:] = 0
+    return block, view
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3, 7, 64, 1000, 100_003])
+def test_every_block_is_done_exactly_once(thread_count, blocks):
+    block, view = zeros(blocks)
+    Program([count(blocks)], 1).run([block.ptr])
+    assert (view == 1).all()
+
+
+def test_stress_of_many_short_calls(thread_count):
+    block, view = zeros(257)
+    program = Program([count(n, turns=t) for n in (1, 2, 3, 5, 16, 257) for t in (0, 3, 50)], 1)
+    for _ in range(300):
+        program.run([block.ptr])
+    expected = np.zeros(257, dtype=np.int64)
+    for n in (1, 2, 3, 5, 16, 257):
+        expected[:n] += 3 * 300
+    assert (view == expected).all()
+
+
+def test_calls_run_in_order_with_a_barrier_between(thread_count):
+    # a holds 1, then b gets a's place only if every block of the first call is done: b += 1 twice around.
+    a, va = zeros(64)
+    b, vb = zeros(64)
+    program = Program([count(64, 0, 5, 2000), count(64, 1, 1), count(64, 0, -5, 0), count(64, 1, 1)], 2)
+    for _ in range(20):
+        program.run([a.ptr, b.ptr])
+    assert (va == 0).all() and (vb == 40).all()
+
+
+def test_scratch_is_private_aligned_and_large_enough(thread_count):
+    block, view = zeros(5000)
+    Program([KernelCall(address(SCRATCH, "where"), [], 5000, 100_000, MUCH)], 1).run([block.ptr])
+    used = np.unique(view)
+    assert 1 <= len(used) <= thread_count
+    assert (used % 64 == 0).all()
+    assert len(used) == 1 or np.diff(used).min() >= 100_000
+
+
+def test_both_threads_take_part_when_there_is_much_to_do():
+    before = threads.get_num_threads()
+    threads.set_num_threads(2)
+    try:
+        block, view = zeros(400)
+        text = SCRATCH.replace(
+            "body:\n",
+            "body:\n  br label %wait\nwait:\n  %t = phi i64 [ 0, %body ], [ %u, %wait ]\n"
+            "  %u = add i64 %t, 1\n  store volatile i64 %u, ptr %scratch\n"
+            "  %again = icmp slt i64 %u, 100000\n  br i1 %again, label %wait, label %go\ngo:\n",
+        )
+        text = text.replace("[ %j, %body ]", "[ %j, %go ]").replace("@where", "@slow")
+        program = Program([KernelCall(address(text, "slow"), [], 400, 100_000, MUCH)], 1)
+        for _ in range(20):  # another process may hold the second core for a while
+            program.run([block.ptr])
+            if len(np.unique(view)) == 2:
+                return
+        pytest.fail("the worker never took a block")
+    finally:
+        threads.set_num_threads(before)
+
+
+def test_workers_wake_from_sleep(thread_count):
+    block, view = zeros(500)
+    program = Program([count(500, turns=100)], 1)
+    for pause in (0, 0.00004, 0.00006, 0.001, 0.02) * 10:
+        time.sleep(pause)
+        program.run([block.ptr])
+    assert (view == 50).all()
+
+
+def test_idle_workers_use_no_processor_time():
+    block, _ = zeros(100)
+    Program([count(100)], 1).run([block.ptr])
+    time.sleep(0.02)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.05
+
+
+def test_small_calls_stay_on_the_calling_thread():
+    assert program_module._mode(count(100, cost=10.0)) == program_module.executor.SERIAL
+    assert program_module._mode(count(1)) == program_module.executor.SERIAL
+    assert program_module._mode(count(2)) == program_module.executor.WAKE
+    assert program_module._mode(count(2, cost=6000.0)) == program_module.executor.SHARED
+
+
+def test_the_number_of_threads_changes_between_runs():
+    before = threads.get_num_threads()
+    block, view = zeros(300)
+    program = Program([count(300, turns=20)], 1)
+    for number in (1, 4, 2, 3, 1, 2):
+        threads.set_num_threads(number)
+        assert threads.get_num_threads() == number
+        program.run([block.ptr])
+    threads.set_num_threads(before)
+    assert (view == 6).all()
+    with pytest.raises(RuntimeError, match="positive"):
+        threads.set_num_threads(0)
+
+
+def test_python_threads_take_turns(thread_count):
+    blocks = [zeros(200) for _ in range(4)]
+    shared = Program([count(200, turns=10), count(200, turns=0)], 1)
+
+    def work(block):
+        for _ in range(200):
+            shared.run([block.ptr])
+
+    runners = [threading.Thread(target=work, args=(block,)) for block, _ in blocks]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join(30)
+        assert not runner.is_alive()
+    assert all((view == 400).all() for _, view in blocks)
+
+
+def test_profiling_gives_each_calls_time(thread_count):
+    block, view = zeros(50)
+    program = Program([count(50, turns=20_000), count(50)], 1)
+    slow, fast = program.run_profiled([block.ptr])
+    assert slow > 10 * fast > 0
+    program.run([block.ptr])
+    assert (view == 4).all()
+
+
+def test_a_table_of_another_length_is_refused():
+    with pytest.raises(ValueError):
+        Program([count(1)], 1).run([1, 2])
+
+
+def test_no_calls():
+    Program([], 0).run([])
+
+
+def test_a_forked_child_runs_its_own_pool(thread_count):
+    block, view = zeros(1000)
+    program = Program([count(1000, turns=50)], 1)
+    program.run([block.ptr])
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(10)
+            program.run([block.ptr])
+            program.run([block.ptr])
+            code = 0 if (view == 3).all() else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    program.run([block.ptr])
+    assert (view == 2).all()
+
+
+def test_fork_while_another_thread_runs():
+    block, _ = zeros(1000)
+    program = Program([count(1000, turns=3000)], 1)
+    runner = threading.Thread(target=lambda: [program.run([block.ptr]) for _ in range(50)])
+    runner.start()
+    for _ in range(5):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            program.run([block.ptr])
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    runner.join(30)
+    assert not runner.is_alive()
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, sys.argv[1])
+import test_executor as t
+block, view = t.zeros(1000)
+program = t.Program([t.count(1000, turns={turns})], 1)
+program.run([block.ptr])
+"""
+
+
+def run_script(end: str, turns: int = 100) -> subprocess.CompletedProcess:
+    text = SCRIPT.format(turns=turns) + textwrap.dedent(end)
+    command = [sys.executable, "-c", text, os.path.dirname(__file__)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "",
+        "import time; time.sleep(0.01)",
+        "sys.exit(0)",
+        "import threading; threading.Thread(target=lambda: [program.run([block.ptr]) for _ in range(100)]).start()",
+        "import threading, time\n"
+        "threading.Thread(target=lambda: [program.run([block.ptr]) for _ in range(10**6)], daemon=True).start()\n"
+        "time.sleep(0.02)",
+    ],
+    ids=["at once", "asleep", "exit", "running", "daemon running"],
+)
+def test_the_interpreter_ends_in_peace(end):
+    result = run_script(end)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_interrupt_waits_for_the_run_and_leaves_things_whole():
+    result = run_script(
+        """
+        import os, signal, threading, time
+        view[:] = 0
+        main = os.getpid()
+        threading.Timer(0.3, lambda: os.kill(main, signal.SIGINT)).start()
+        runs = 0
+        try:
+            start = time.time()
+            while time.time() - start < 10:
+                program.run([block.ptr])
+                runs += 1
+            print("no interrupt")
+        except KeyboardInterrupt:
+            done = int(view[0])
+            assert (view == done).all() and runs <= done <= runs + 1, (done, runs)
+            program.run([block.ptr])
+            assert (view == done + 1).all()
+            print("whole")
+        """,
+        turns=2000,
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, "whole"), result.stderr
