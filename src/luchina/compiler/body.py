@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, element_of, vector
-from luchina.compiler.prims import COMPARE, FLOATS
+from luchina.compiler.prims import COMPARE, FLOATS, UNARY
 
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
@@ -46,13 +46,14 @@ REGISTER_TYPE = STORAGE_TYPE | {"float16": "float", "bfloat16": "float", "bool":
 
 # Functions that cost tens of instructions an element: never computed twice to save a buffer.
 EXPENSIVE = frozenset(
-    "exp expm1 exp2 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc erfinv "
-    "lgamma digamma sigmoid pow fmod atan2 idiv irem".split()
+    {name for name, kinds in UNARY.items() if kinds == "f"}
+    - {"sqrt", "rsqrt", "floor", "ceil", "trunc", "round", "reciprocal", "isnan"}
+    | {"pow", "fmod", "atan2", "idiv", "irem"}
 )
 
 
 class Instruction(NamedTuple):
-    """``op`` on earlier values of the body; ``dtype`` is the result's. A constant is ``const`` with its value in attrs."""
+    """``op`` on earlier values; ``dtype`` is the result's. A constant is ``const`` with its value in attrs."""
 
     op: str
     dtype: str

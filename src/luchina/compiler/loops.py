@@ -1,0 +1,757 @@
+"""Loop kernels: pointwise chains, reductions, and rows that are reduced and written in one visit.
+
+A kernel runs over *outer* axes (independent elements or rows, shared out in blocks) and, inside, *inner* axes (those
+that it reduces). Its program is one list of instructions in SSA form: the pointwise primitives and
+
+* ``load`` and ``store`` through an ``Access``: a window on a buffer, affine in the counters;
+* ``index`` and ``mask``: the value of an affine form, and whether it lies within its bounds;
+* ``reduce.sum`` … ``reduce.argmin``: over the inner axes; what depends on the result is at *row* level.
+
+A *full*-level value varies along the inner axes. Where one depends on a reduction, the inner axes are run again:
+softmax is three *phases* over a row that stays in the first cache. Vectors go along the last inner axis
+(``along="inner"``, lanes are combined at the end) or along the last outer axis (``along="outer"``, a lane is a row).
+
+Extents, strides, offsets and buffers are run-time parameters; what fixes the code is in ``LoopSpec``.
+
+The order of a sum depends on its own extent only: chunks of ``CHUNK_LANES`` or ``CHUNK_ROWS`` elements are summed in
+the accumulation dtype, the chunks in float64.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from luchina.compiler import body
+from luchina.compiler.body import (
+    EXPENSIVE,
+    ITEMSIZE,
+    Instruction,
+    from_storage,
+    register_type,
+    storage_type,
+    to_storage,
+)
+from luchina.compiler.ir import Emitter, Operand, element_of, lanes_of, mangle, module, vector
+from luchina.compiler.prims import FLOATS
+
+if TYPE_CHECKING:
+    from luchina.compiler.target import Target
+
+CHUNK_LANES = 1024  # elements of one partial sum along a vectorised axis
+CHUNK_ROWS = 32  # elements of one partial sum down a column
+
+HEADER = 3  # params: items, items per block, vector chunk; then extents, then one record per access
+
+
+class Access(NamedTuple):
+    """One operand of a loop kernel; only what changes the code."""
+
+    kind: str  # load, store, index or mask
+    dtype: str
+    vector: str  # stride along the vector axis: "0" the same element, "1" adjacent, "s" any
+    inner: bool  # varies along the inner axes
+    masks: tuple[str, ...] = ()  # bounds to respect, each with its class along the vector axis
+    indexed: bool = False  # an index value times a row stride is added
+
+
+class LoopSpec(NamedTuple):
+    """All that fixes the code of a loop kernel."""
+
+    outer: int
+    inner: int
+    along: str
+    accesses: tuple[Access, ...]
+    program: tuple[Instruction, ...]
+
+    def __str__(self) -> str:
+        lines = [f"loop {self.outer}+{self.inner} along {self.along}"]
+        lines += [" ".join(map(str, a)) for a in self.accesses]
+        for i, (op, dtype, args, attrs) in enumerate(self.program):
+            lines.append(f"%{i}:{dtype} = {op}({', '.join([f'%{a}' for a in args] + [repr(a) for a in attrs])})")
+        return "\n".join(lines)
+
+
+def record_size(access: Access, axes: int) -> int:
+    """Number of params of an access: slot, offset, strides, index stride; each mask: constant, extent, coefficients."""
+    return 2 + axes + access.indexed + len(access.masks) * (2 + axes)
+
+
+def is_full(spec: LoopSpec) -> list[bool]:
+    """For each instruction, whether its value varies along the inner axes."""
+    full: list[bool] = []
+    for op, _, args, attrs in spec.program:
+        if op.startswith("reduce."):
+            full.append(False)
+        else:
+            at_access = op in ("load", "store", "index", "mask") and spec.accesses[attrs[0]].inner
+            full.append(at_access or any(full[a] for a in args))
+    return full
+
+
+def phases_of(spec: LoopSpec, full: list[bool]) -> list[int]:
+    """For each instruction, the visit to the inner axes in which it first can be computed."""
+    phase: list[int] = []
+    for op, _, args, _ in spec.program:
+        ready = max((phase[a] for a in args), default=0)
+        phase.append(ready + 1 if op.startswith("reduce.") else ready)
+    return phase
+
+
+def choose_lanes(spec: LoopSpec, target: Target) -> int:
+    """Lanes of a kernel: two machine vectors of its widest type; one for a long program or scattered access."""
+    values = [i for i in spec.program if i.op not in ("const", "store")]
+    widest = max((ITEMSIZE[i.dtype] if i.dtype not in ("float16", "bfloat16") else 4 for i in values), default=4)
+    native = max(target.vector_bits // 8 // widest, 2)
+    long = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program) > 24
+    scattered = any("s" in a.vector for a in spec.accesses)
+    return native if long or scattered else 2 * native
+
+
+def emit(spec: LoopSpec, target: Target, name: str) -> str:
+    """The LLVM module of a loop kernel."""
+    writer = _Writer(spec, target)
+    writer.write()
+    e = writer.e
+    return module([e.function(name)], e.declarations, target.triple)
+
+
+class _Form:
+    """An affine form of the counters: constant, one coefficient per axis (None for 0), and how it goes along lanes."""
+
+    def __init__(self, constant: Operand, coefficients: list[Operand | int], lane_class: str) -> None:
+        self.constant = constant
+        self.coefficients = coefficients
+        self.lane_class = lane_class
+
+
+class _Group:
+    """What is known while code for one group of lanes is written: positions of forms and values."""
+
+    def __init__(self, lanes: int, active: Operand | None) -> None:
+        self.lanes = lanes
+        self.active = active  # number of live lanes (i64) in a masked tail
+        self.mask: Operand | None = None
+
+
+class _Writer:
+    def __init__(self, spec: LoopSpec, target: Target) -> None:
+        self.spec = spec
+        self.target = target
+        self.e = Emitter()
+        self.axes = spec.outer + spec.inner
+        self.vector_axis = self.axes - 1 if spec.along == "inner" else spec.outer - 1
+        self.lanes = choose_lanes(spec, target)
+        self.full = is_full(spec)
+        self.phase = phases_of(spec, self.full)
+        self.masks = target.name == "avx512"
+        self.masked_tail = self.masks and not any(a.kind == "store" and a.vector == "s" for a in spec.accesses)
+        self.types = [i.dtype for i in spec.program]
+
+    # ---- parameters
+
+    def param(self, index: int) -> Operand:
+        e = self.e
+        return e.load("i64", e.gep("i64", Operand("ptr", "%params"), index), 8)
+
+    def read_params(self) -> None:
+        spec, e = self.spec, self.e
+        self.items, self.per_block, self.chunk = (self.param(i) for i in range(HEADER))
+        self.extents = [self.param(HEADER + a) for a in range(self.axes)]
+        at = HEADER + self.axes
+        self.pointers: list[Operand | None] = []
+        self.forms: list[list[_Form]] = []  # per access: address (or index value), then its masks
+        self.index_strides: list[Operand | None] = []
+        self.mask_extents: list[list[Operand]] = []
+        for access in spec.accesses:
+            if access.kind in ("load", "store"):
+                slot = self.param(at)
+                entry = e.gep("ptr", Operand("ptr", "%table"), slot)
+                self.pointers.append(e.load("ptr", entry, 8))
+            else:
+                self.pointers.append(None)
+            forms = [self.read_form(at + 1, at + 2, access.vector, access.inner)]
+            at += 2 + self.axes
+            self.index_strides.append(self.param(at) if access.indexed else None)
+            at += access.indexed
+            extents = []
+            for lane_class in access.masks:
+                extents.append(self.param(at + 1))
+                forms.append(self.read_form(at, at + 2, lane_class, access.inner))
+                at += 2 + self.axes
+            self.forms.append(forms)
+            self.mask_extents.append(extents)
+
+    def read_form(self, constant_at: int, at: int, lane_class: str, inner: bool) -> _Form:
+        coefficients: list[Operand | int] = []
+        for axis in range(self.axes):
+            if axis == self.vector_axis and lane_class in "01":
+                coefficients.append(int(lane_class))
+            elif axis >= self.spec.outer and not inner:
+                coefficients.append(0)
+            else:
+                coefficients.append(self.param(at + axis))
+        return _Form(self.param(constant_at), coefficients, lane_class)
+
+    # ---- positions: the running value of every affine form
+
+    def advance(self, positions: dict, axis: int, counter: Operand) -> dict:
+        """Positions with ``counter`` of ``axis`` taken in."""
+        e = self.e
+        result = {}
+        for key, value in positions.items():
+            coefficient = self.forms[key[0]][key[1]].coefficients[axis]
+            if isinstance(coefficient, int):
+                result[key] = e.add(value, counter) if coefficient else value
+            else:
+                result[key] = e.add(value, e.mul(counter, coefficient))
+        return result
+
+    # ---- the outer loop over items
+
+    def write(self) -> None:
+        e, spec = self.e, self.spec
+        self.read_params()
+        lo, hi = Operand("i64", "%lo"), Operand("i64", "%hi")
+        first = e.mul(lo, self.per_block)
+        last = self.minimum(e.mul(hi, self.per_block), self.items)
+        row_axes = list(range(spec.outer if spec.along == "inner" else spec.outer - 1))
+        # Counters of the first item; the chunk of the vector axis runs fastest.
+        rest = first
+        chunks = None
+        if spec.along == "outer":
+            chunks = e.bin("udiv", e.add(self.extents[self.vector_axis], e.sub(self.chunk, 1)), self.chunk)
+            chunks = e.intrinsic("umax", chunks, e.i64(1))
+        limits = [self.extents[a] for a in row_axes] + ([chunks] if chunks is not None else [])
+        counters: list[Operand] = []
+        for i in range(len(limits) - 1, -1, -1):
+            if i == 0:
+                counters.insert(0, rest)
+            else:
+                counters.insert(0, e.bin("urem", rest, limits[i]))
+                rest = e.bin("udiv", rest, limits[i])
+        with e.loop(first, last, carry=counters) as items:
+            positions = {(a, f): form.constant for a, forms in enumerate(self.forms) for f, form in enumerate(forms)}
+            for axis, counter in zip(row_axes, items.carried):
+                positions = self.advance(positions, axis, counter)
+            if spec.along == "outer":
+                self.write_columns(positions, items.carried[-1])
+            else:
+                self.write_group(positions, _Group(1, None))
+            # Count on, with carry into the slower counters.
+            following = list(items.carried)
+            step: Operand | None = e.i64(1)
+            for i in range(len(following) - 1, -1, -1):
+                raised = e.bin("add", following[i], step)
+                if i == 0:
+                    following[i] = raised
+                    break
+                wraps = e.icmp("sge", raised, limits[i])
+                following[i] = e.select(wraps, e.i64(0), raised)
+                step = e.cast("zext", wraps, "i64")
+            items.next = following
+
+    def minimum(self, a: Operand, b: Operand) -> Operand:
+        return self.e.intrinsic("smin", a, b)
+
+    def write_columns(self, positions: dict, chunk: Operand) -> None:
+        """``along="outer"``: the lanes of one chunk of the last outer axis."""
+        e = self.e
+        start = e.mul(chunk, self.chunk)
+        stop = self.minimum(e.add(start, self.chunk), self.extents[self.vector_axis])
+
+        def at(counter: Operand, group: _Group) -> None:
+            self.write_group(self.advance(positions, self.vector_axis, counter), group)
+
+        self.lane_loop(start, stop, [], lambda counter, group, carried: at(counter, group) or [])
+
+    def lane_loop(self, start: Operand, stop: Operand, carry: list[Operand], run) -> list[Operand]:
+        """Run ``run(counter, group, carried) -> carried`` over ``[start, stop)`` by whole vectors, then the rest with
+        a mask. A scalar tail carries the same vectors, so it works on lane 0 of them (see ``accumulate``)."""
+        e = self.e
+        whole = e.sub(stop, e.bin("urem", e.sub(stop, start), e.i64(self.lanes)))
+        with e.loop(start, whole, self.lanes, carry) as loop:
+            loop.next = run(loop.index, _Group(self.lanes, None), loop.carried)
+        carried = loop.carried
+        if self.masked_tail:
+            with e.loop(whole, stop, self.lanes, carried) as loop:
+                live = e.sub(stop, loop.index)
+                group = _Group(self.lanes, live)
+                lanes = Operand(f"<{self.lanes} x i32>", self.lane_numbers(32))
+                group.mask = e.icmp("ult", lanes, e.splat(e.cast("trunc", live, "i32"), self.lanes))
+                loop.next = run(loop.index, group, loop.carried)
+        else:
+            with e.loop(whole, stop, 1, carried) as loop:
+                loop.next = run(loop.index, _Group(1, None), loop.carried)
+        return loop.carried
+
+    def lane_numbers(self, bits: int) -> str:
+        return "<" + ", ".join(f"i{bits} {i}" for i in range(self.lanes)) + ">"
+
+    # ---- one group: a row, or the lanes of a column chunk
+
+    def write_group(self, positions: dict, group: _Group) -> None:
+        """Everything for one row (or ``group.lanes`` rows): row-level code, phases, row-level stores."""
+        spec = self.spec
+        values: dict[int, Operand] = {}
+        program = spec.program
+        last = max(self.phase, default=0)
+        for phase in range(last + 1):
+            row = [
+                i for i, ins in enumerate(program) if not self.full[i] and self.phase[i] == phase and ins.op != "store"
+            ]
+            self.compute([i for i in row if not program[i].op.startswith("reduce.")], values, positions, group)
+            actions = [
+                i
+                for i, ins in enumerate(program)
+                if (ins.op == "store" and self.full[i] and self.phase[i] == phase)
+                or (ins.op.startswith("reduce.") and self.phase[i] == phase + 1)
+            ]
+            if actions:
+                self.write_phase(actions, values, positions, group)
+        stores = [i for i, ins in enumerate(program) if ins.op == "store" and not self.full[i]]
+        self.compute(stores, values, positions, group)
+
+    def needed(self, actions: list[int]) -> list[int]:
+        """The full-level instructions that ``actions`` need, in order."""
+        want: set[int] = set()
+        stack = list(actions)
+        while stack:
+            i = stack.pop()
+            for a in self.spec.program[i].args:
+                if self.full[a] and a not in want:
+                    want.add(a)
+                    stack.append(a)
+        return sorted(want)
+
+    def write_phase(self, actions: list[int], values: dict[int, Operand], positions: dict, group: _Group) -> None:
+        """One visit to the inner axes."""
+        e, spec = self.e, self.spec
+        reductions = [i for i in actions if spec.program[i].op.startswith("reduce.")]
+        stores = [i for i in actions if spec.program[i].op == "store"]
+        full = self.needed(actions)
+        if spec.along == "outer":
+            self.widen(full + stores, values, group.lanes)
+            shapes = [group.lanes if self.lanes_of_value(spec.program[i].args[0]) > 1 else 1 for i in reductions]
+        else:
+            self.widen(full + stores, values, self.lanes)
+            shapes = [1] * len(reductions)
+        accumulators = [_accumulator(self, i, lanes) for i, lanes in zip(reductions, shapes)]
+        totals = [t for acc in accumulators for t in acc.initial_total()]
+
+        def body_at(positions: dict, group: _Group, carried: list[Operand], counter: Operand) -> list[Operand]:
+            local = dict(values)
+            self.compute(full, local, positions, group)
+            self.compute(stores, local, positions, group)
+            result = []
+            for acc, i in zip(accumulators, reductions):
+                width = acc.width()
+                value = local[spec.program[i].args[0]]
+                result += acc.accumulate(carried[:width], value, group, counter)
+                carried = carried[width:]
+            return result
+
+        def nest(axis: int, positions: dict, totals: list[Operand]) -> list[Operand]:
+            if axis < self.axes - 1:
+                with e.loop(e.i64(0), self.extents[axis], carry=totals) as loop:
+                    loop.next = nest(axis + 1, self.advance(positions, axis, loop.index), loop.carried)
+                return loop.carried
+            return self.last_axis(positions, totals, accumulators, group, body_at)
+
+        active = {k: v for k, v in positions.items()}
+        results = nest(spec.outer, active, totals)
+        for acc, i in zip(accumulators, reductions):
+            width = acc.total_width()
+            values[i] = acc.finish(results[:width])
+            results = results[width:]
+
+    def last_axis(self, positions: dict, totals: list[Operand], accumulators: list, group: _Group, body_at) -> list:
+        """The last inner axis, in chunks: each chunk's accumulators are folded into the totals."""
+        e, spec = self.e, self.spec
+        axis = self.axes - 1
+        extent = self.extents[axis]
+        size = e.i64(CHUNK_LANES if spec.along == "inner" else CHUNK_ROWS)
+        if not accumulators:
+            size = e.intrinsic("smax", extent, e.i64(1))
+        with e.loop(e.i64(0), extent, size, totals) as chunks:
+            stop = self.minimum(e.add(chunks.index, size), extent)
+            wide = spec.along == "inner"
+            initial = [o for acc in accumulators for o in acc.initial(self.lanes if wide else None)]
+            if wide:
+
+                def run(counter: Operand, inner: _Group, carried: list[Operand]) -> list[Operand]:
+                    return body_at(self.advance(positions, axis, counter), inner, carried, counter)
+
+                partial = self.lane_loop(chunks.index, stop, initial, run)
+            else:
+                with e.loop(chunks.index, stop, 1, initial) as loop:
+                    at = self.advance(positions, axis, loop.index)
+                    loop.next = body_at(at, group, loop.carried, loop.index)
+                partial = loop.carried
+            folded: list[Operand] = []
+            carried = chunks.carried
+            for acc in accumulators:
+                folded += acc.fold(carried[: acc.total_width()], partial[: acc.width()])
+                carried, partial = carried[acc.total_width() :], partial[acc.width() :]
+            chunks.next = folded
+        return chunks.carried
+
+    # ---- instructions
+
+    def lanes_of_value(self, index: int) -> int:
+        """1 when a value is the same for all lanes, else the kernel's lanes."""
+        op, _, args, attrs = self.spec.program[index]
+        if op.startswith("reduce.") and self.spec.along == "inner":
+            return 1
+        if op in ("load", "index", "mask"):
+            access = self.spec.accesses[attrs[0]]
+            classes = (access.vector if op != "mask" else "0", *access.masks)
+            if self.spec.along == "inner" and not access.inner:
+                classes = ("0",)
+            if any(c != "0" for c in classes):
+                return self.lanes
+        return max((self.lanes_of_value_cached(a) for a in args), default=1)
+
+    def lanes_of_value_cached(self, index: int) -> int:
+        cache = self.__dict__.setdefault("_lanes_cache", {})
+        if index not in cache:
+            cache[index] = self.lanes_of_value(index)
+        return cache[index]
+
+    def widen(self, users: list[int], values: dict[int, Operand], lanes: int) -> None:
+        """Splat the row-level values that a loop over vectors will use, before it begins."""
+        self.splats: dict[tuple[str, int], Operand] = {}
+        if lanes == 1:
+            return
+        for i in users:
+            op, _, args, _ = self.spec.program[i]
+            if op == "load" or (op != "store" and self.lanes_of_value_cached(i) == 1):
+                continue
+            for a in args:
+                value = values.get(a)
+                if value is not None and self.spec.program[a].op != "const" and lanes_of(value.type) == 1:
+                    key = (value.text, lanes)
+                    if key not in self.splats:
+                        self.splats[key] = self.e.splat(value, lanes)
+
+    def wide(self, index: int, values: dict[int, Operand], lanes: int) -> Operand:
+        """A value with exactly ``lanes`` lanes."""
+        ins = self.spec.program[index]
+        if ins.op == "const":
+            return self.e.const(register_type(ins.dtype, lanes), ins.attrs[0])
+        value = values[index]
+        if lanes_of(value.type) == lanes:
+            return value
+        splat = self.splats.get((value.text, lanes)) if hasattr(self, "splats") else None
+        return splat or self.e.splat(value, lanes)
+
+    def compute(self, indices: list[int], values: dict[int, Operand], positions: dict, group: _Group) -> None:
+        """Write instructions in order; their values are added to ``values``."""
+        program = self.spec.program
+        for i in indices:
+            op, dtype, args, attrs = program[i]
+            lanes = 1 if self.lanes_of_value_cached(i) == 1 else group.lanes
+            if op == "const":
+                values[i] = self.e.const(register_type(dtype, 1), attrs[0])
+            elif op == "load":
+                values[i] = self.load(attrs[0], positions, group, [values[a] for a in args])
+            elif op == "index":
+                values[i] = self.index(attrs[0], dtype, positions, lanes)
+            elif op == "mask":
+                values[i] = self.condition(attrs[0], positions, group)
+            elif op == "store":
+                self.store(attrs[0], self.wide(args[0], values, group.lanes), positions, group)
+            elif op == "cast":
+                operand = self.wide(args[0], values, lanes)
+                values[i] = body.emit_cast(self.e, program[args[0]].dtype, dtype, operand)
+            else:
+                operands = [self.wide(a, values, lanes) for a in args]
+                values[i] = body.emit_op(self.e, self.target, op, program[args[-1]].dtype, *operands)
+
+    def index(self, a: int, dtype: str, positions: dict, lanes: int) -> Operand:
+        e = self.e
+        value = positions[a, 0]
+        if lanes > 1:
+            lane = Operand(f"<{lanes} x i64>", self.lane_numbers(64))
+            if self.spec.accesses[a].vector == "s":
+                stride = self.forms[a][0].coefficients[self.vector_axis]
+                lane = e.mul(lane, e.splat(stride, lanes))
+            value = e.add(e.splat(value, lanes), lane)
+        return body.emit_cast(e, "int64", dtype, value)
+
+    # ---- memory
+
+    def condition(self, a: int, positions: dict, group: _Group) -> Operand:
+        """Whether all masks of an access hold: ``i1``, or a vector of them."""
+        e = self.e
+        result: Operand | None = None
+        uniform = all(c == "0" for c in self.spec.accesses[a].masks)
+        lanes = 1 if uniform else group.lanes
+        for m, extent in enumerate(self.mask_extents[a]):
+            position = positions[a, m + 1]
+            form = self.forms[a][m + 1]
+            if form.lane_class == "0" or lanes == 1:
+                holds = e.splat(e.icmp("ult", position, extent), lanes)
+            elif form.lane_class == "1":
+                # Lanes [low, high) are inside.
+                zero, all_lanes = e.i64(0), e.i64(lanes)
+                low = self.minimum(e.intrinsic("smax", e.bin("sub", zero, position), zero), all_lanes)
+                high = self.minimum(e.intrinsic("smax", e.sub(extent, position), low), all_lanes)
+                lane = Operand(f"<{lanes} x i32>", self.lane_numbers(32))
+                from_low = e.sub(lane, e.splat(e.cast("trunc", low, "i32"), lanes))
+                holds = e.icmp("ult", from_low, e.splat(e.cast("trunc", e.sub(high, low), "i32"), lanes))
+            else:
+                lane = Operand(f"<{lanes} x i64>", self.lane_numbers(64))
+                each = e.add(e.splat(position, lanes), e.mul(lane, e.splat(form.coefficients[self.vector_axis], lanes)))
+                holds = e.icmp("ult", each, e.splat(extent, lanes))
+            result = holds if result is None else e.bin("and", result, holds)
+        assert result is not None
+        return result
+
+    def load(self, a: int, positions: dict, group: _Group, indices: list[Operand]) -> Operand:
+        e = self.e
+        access = self.spec.accesses[a]
+        dtype = access.dtype
+        at = positions[a, 0]
+        element = storage_type(dtype)
+        row_level = self.spec.along == "inner" and not access.inner
+        lane_class = "0" if row_level else access.vector
+        masks = ("0",) * len(access.masks) if row_level else access.masks
+        lanes = group.lanes
+        index = indices[0] if indices else None
+        if index is not None and lanes_of(index.type) == 1:
+            at = e.add(at, e.mul(index, self.index_strides[a]))
+            index = None
+        holds = self.condition(a, positions, group) if masks else None
+        if lanes == 1 or (lane_class == "0" and index is None and (holds is None or lanes_of(holds.type) == 1)):
+            if index is not None:
+                raise AssertionError("an index with lanes in a scalar group")
+            if holds is not None:
+                at = e.select(holds, at, e.i64(0))
+            raw = e.load(element, e.gep(element, self.pointers[a], at), ITEMSIZE[dtype])
+            if holds is not None:
+                raw = e.select(holds, raw, e.const(element, 0))
+            return from_storage(e, dtype, raw)
+        wide = storage_type(dtype, lanes)
+        mask = group.mask
+        if holds is not None:
+            holds = holds if lanes_of(holds.type) == lanes else e.splat(holds, lanes)
+            mask = holds if mask is None else e.bin("and", holds, mask)
+        if lane_class == "1" and index is None and (mask is None or self.masks):
+            pointer = e.gep(element, self.pointers[a], at)
+            if mask is None:
+                raw = e.load(wide, pointer, ITEMSIZE[dtype])
+            else:
+                raw = e.call(
+                    wide,
+                    f"llvm.masked.load.{mangle(wide)}.p0",
+                    pointer,
+                    *(() if _ALIGN_AS_ATTRIBUTE else (Operand("i32", str(ITEMSIZE[dtype])),)),
+                    mask,
+                    e.const(wide, 0),
+                )
+            return from_storage(e, dtype, raw)
+        # Lane by lane; a lane that is switched off reads the buffer's first element instead.
+        stride: Operand | int = (
+            int(lane_class) if lane_class in "01" else self.forms[a][0].coefficients[self.vector_axis]
+        )
+        raw = Operand(wide, "poison")
+        for lane in range(lanes):
+            position = at
+            if isinstance(stride, int):
+                position = e.add(at, stride * lane)
+            elif lane:
+                position = e.add(at, e.mul(stride, lane))
+            if index is not None:
+                position = e.add(position, e.mul(e.extract(index, lane), self.index_strides[a]))
+            if mask is not None:
+                position = e.select(e.extract(mask, lane), position, e.i64(0))
+            raw = e.insert(raw, e.load(element, e.gep(element, self.pointers[a], position), ITEMSIZE[dtype]), lane)
+        if holds is not None:
+            raw = e.select(holds, raw, e.const(wide, 0))
+        return from_storage(e, dtype, raw)
+
+    def store(self, a: int, value: Operand, positions: dict, group: _Group) -> None:
+        e = self.e
+        access = self.spec.accesses[a]
+        element = storage_type(access.dtype)
+        raw = to_storage(e, access.dtype, value)
+        at = positions[a, 0]
+        size = ITEMSIZE[access.dtype]
+        pointer = e.gep(element, self.pointers[a], at)
+        if lanes_of(raw.type) == 1:
+            e.store(raw, pointer, size)
+        elif access.vector == "1":
+            if group.mask is None:
+                e.store(raw, pointer, size)
+            else:
+                align = () if _ALIGN_AS_ATTRIBUTE else (Operand("i32", str(size)),)
+                e.call("void", f"llvm.masked.store.{mangle(raw.type)}.p0", raw, pointer, *align, group.mask)
+        else:
+            stride = self.forms[a][0].coefficients[self.vector_axis]
+            for lane in range(lanes_of(raw.type)):
+                position = e.add(at, e.mul(stride, lane)) if lane else at
+                e.store(e.extract(raw, lane), e.gep(element, self.pointers[a], position), size)
+
+
+# LLVM 22 takes the alignment of a masked access as a parameter attribute; none means 1, which costs nothing here.
+_ALIGN_AS_ATTRIBUTE = True
+
+
+# ---- accumulators
+
+
+def _accumulator(writer: _Writer, index: int, lanes: int) -> _Accumulator:
+    op = writer.spec.program[index].op.removeprefix("reduce.")
+    source = writer.types[writer.spec.program[index].args[0]]
+    return (_ArgAccumulator if op.startswith("arg") else _Accumulator)(writer, op, source, lanes)
+
+
+class _Accumulator:
+    """One reduction of a phase. ``lanes`` is 1 where lanes are combined in the end (``along="inner"``)."""
+
+    def __init__(self, writer: _Writer, op: str, dtype: str, lanes: int) -> None:
+        self.writer = writer
+        self.e = writer.e
+        self.op = op
+        self.dtype = dtype
+        self.lanes = lanes
+        self.element = register_type(dtype)
+        # Chunks of a float sum or product are combined in float64.
+        self.total = "double" if dtype in FLOATS and op in ("sum", "prod") else self.element
+
+    def width(self) -> int:
+        """Number of registers carried through a chunk."""
+        return 1
+
+    def total_width(self) -> int:
+        return 1
+
+    def neutral(self) -> float | int:
+        if self.op in ("sum", "prod"):
+            return int(self.op == "prod")
+        return body.lowest(self.dtype) if self.op == "max" else body.highest(self.dtype)
+
+    def initial_total(self) -> list[Operand]:
+        return [self.e.const(vector(self.total, self.lanes), self.neutral())]
+
+    def initial(self, lanes: int | None) -> list[Operand]:
+        return [self.e.const(vector(self.element, lanes or self.lanes), self.neutral())]
+
+    def join(self, a: Operand, b: Operand) -> Operand:
+        e = self.e
+        if self.op in ("sum", "prod"):
+            is_float = element_of(a.type) in ("float", "double")
+            return e.bin(("f" if is_float else "") + ("add" if self.op == "sum" else "mul"), a, b)
+        op = "maximum" if self.op == "max" else "minimum"
+        return body.emit_op(e, self.writer.target, op, self.dtype, a, b)
+
+    def accumulate(self, carried: list[Operand], value: Operand, group: _Group, counter: Operand) -> list[Operand]:
+        e = self.e
+        (acc,) = carried
+        lanes = lanes_of(acc.type)
+        if lanes_of(value.type) != lanes and group.lanes == 1:
+            # A scalar tail: into lane 0.
+            return [e.insert(acc, self.join(e.extract(acc, 0), value), 0)]
+        value = e.splat(value, lanes) if lanes_of(value.type) != lanes else value
+        joined = self.join(acc, value)
+        if group.mask is not None and self.writer.spec.along == "inner":
+            joined = e.select(group.mask, joined, acc)
+        return [joined]
+
+    def fold(self, totals: list[Operand], partial: list[Operand]) -> list[Operand]:
+        e = self.e
+        value = partial[0]
+        if lanes_of(value.type) != self.lanes:
+            value = self.across(value)
+        if element_of(value.type) != self.total:
+            value = e.cast("fpext", value, self.total)
+        return [self.join(totals[0], value)]
+
+    def across(self, value: Operand) -> Operand:
+        """The lanes of a vector combined, in halves."""
+        e = self.e
+        while (lanes := lanes_of(value.type)) > 1:
+            value = self.join(*_halves(e, value, lanes))
+        return value
+
+    def finish(self, totals: list[Operand]) -> Operand:
+        value = totals[0]
+        if self.total != self.element:
+            value = self.e.cast("fptrunc", value, self.element)
+        return value
+
+
+def _halves(e: Emitter, value: Operand, lanes: int) -> tuple[Operand, Operand]:
+    half = lanes // 2
+    element = element_of(value.type)
+    parts = []
+    for start in (0, half):
+        if half == 1:
+            parts.append(e.extract(value, start))
+        else:
+            mask = ", ".join(f"i32 {start + i}" for i in range(half))
+            text = f"shufflevector {value}, {value.type} poison, <{half} x i32> <{mask}>"
+            parts.append(e.inst(vector(element, half), text))
+    return parts[0], parts[1]
+
+
+class _ArgAccumulator(_Accumulator):
+    """argmax and argmin: the best value so far and where it was; the first wins, NaN before any number."""
+
+    def __init__(self, writer: _Writer, op: str, dtype: str, lanes: int) -> None:
+        super().__init__(writer, "max" if op == "argmax" else "min", dtype, lanes)
+
+    def width(self) -> int:
+        return 2
+
+    def total_width(self) -> int:
+        return 2
+
+    def initial_total(self) -> list[Operand]:
+        return [*super().initial_total(), self.e.const(vector("i64", self.lanes), (1 << 63) - 1)]
+
+    def initial(self, lanes: int | None) -> list[Operand]:
+        return [*super().initial(lanes), self.e.const(vector("i64", lanes or self.lanes), (1 << 63) - 1)]
+
+    def better(self, a: list[Operand], b: list[Operand]) -> list[Operand]:
+        """The better of two (value, index) pairs."""
+        e = self.e
+        (x, i), (y, j) = a, b
+        compare = "gt" if self.op == "max" else "lt"
+        beats = body.emit_op(e, self.writer.target, compare, self.dtype, y, x)
+        ties = body.emit_op(e, self.writer.target, "eq", self.dtype, y, x)
+        if self.dtype in FLOATS:
+            x_nan, y_nan = e.fcmp("uno", x, x), e.fcmp("uno", y, y)
+            neither = e.bin("xor", x_nan, e.const(x_nan.type, 1))
+            beats = e.bin("or", beats, e.bin("and", y_nan, neither))
+            ties = e.bin("or", ties, e.bin("and", y_nan, x_nan))
+        beats = e.bin("or", beats, e.bin("and", ties, e.icmp("slt", j, i)))
+        return [e.select(beats, y, x), e.select(beats, j, i)]
+
+    def accumulate(self, carried: list[Operand], value: Operand, group: _Group, counter: Operand) -> list[Operand]:
+        e = self.e
+        lanes = lanes_of(carried[0].type)
+        along = self.writer.spec.along == "inner"
+        if group.lanes == 1 and lanes > 1:
+            first = [e.extract(c, 0) for c in carried]
+            best = self.better(first, [value, counter])
+            return [e.insert(c, b, 0) for c, b in zip(carried, best)]
+        index = e.splat(counter, lanes)
+        if along and lanes > 1:
+            index = e.add(index, Operand(index.type, self.writer.lane_numbers(64)))
+        value = e.splat(value, lanes) if lanes_of(value.type) != lanes else value
+        best = self.better(carried, [value, index])
+        if group.mask is not None and along:
+            best = [e.select(group.mask, b, c) for b, c in zip(best, carried)]
+        return best
+
+    def fold(self, totals: list[Operand], partial: list[Operand]) -> list[Operand]:
+        e = self.e
+        while (lanes := lanes_of(partial[0].type)) > self.lanes:
+            x, y = _halves(e, partial[0], lanes)
+            i, j = _halves(e, partial[1], lanes)
+            partial = self.better([x, i], [y, j])
+        return self.better(totals, partial)
+
+    def finish(self, totals: list[Operand]) -> Operand:
+        return totals[1]

@@ -1,0 +1,354 @@
+"""Builds one loop kernel: lowers nodes over the kernel's axes and turns the result into a spec and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from luchina.compiler import loops, movement
+from luchina.compiler.body import EXPENSIVE, ITEMSIZE, Instruction
+from luchina.compiler.kernel import Kernel
+from luchina.compiler.loops import Access, LoopSpec
+from luchina.compiler.movement import Row, Rows
+from luchina.compiler.prims import INTS, POINTWISE, Node
+from luchina.compiler.task import Storage, Task, Window
+
+if TYPE_CHECKING:
+    from luchina.compiler.schedule import Scheduler
+
+# A kernel's work is shared out in blocks of about this many bytes moved or operations done.
+BLOCK_WORK = 65536
+
+Mask = tuple[Row, int]
+
+
+class _Operand(NamedTuple):
+    kind: str
+    dtype: str
+    storage: Storage | None
+    row: Row
+    masks: tuple[Mask, ...]
+    index_stride: int | None
+
+
+class LoopBuilder:
+    """One loop kernel in the making, over ``outer`` and ``inner`` extents.
+
+    ``splits`` are axes to divide in two, one after another: each ``(axis, extent of its inner part)``. ``counters`` has
+    one row for each extent that was asked for, whatever it was split into.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        outer: tuple[int, ...],
+        inner: tuple[int, ...] = (),
+        splits: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        self.scheduler = scheduler
+        self.outer = len(outer)
+        extents = [*outer, *inner]
+        parts = [[a] for a in range(len(extents))]
+        for axis, factor in splits:
+            extents[axis : axis + 1] = [extents[axis] // factor, factor]
+            self.outer += axis < self.outer
+            parts = [[p + (p > axis) for p in own] + ([axis + 1] if axis in own else []) for own in parts]
+        self.extents = tuple(extents)
+        self.axes = len(extents)
+        self.counters: Rows = tuple(
+            movement.combine(
+                [movement.unit_row(p, self.axes) for p in sorted(own)],
+                movement.contiguous_strides([extents[p] for p in sorted(own)]),
+                0,
+                self.axes,
+            )
+            for own in parts
+        )
+        self.kept = self.counters[: len(outer)]
+        self.reduced = self.counters[len(outer) :]
+        self.operands: dict[_Operand, int] = {}
+        self.program: dict[Instruction, int] = {}
+        self.instructions: list[Instruction] = []
+        self.ops: list[str] = []
+        self._lowered: dict[tuple, int] = {}
+
+    # ---- the program
+
+    def instruction(self, op: str, dtype: str, args: tuple[int, ...] = (), attrs: tuple = ()) -> int:
+        """Number of an instruction's value; the same instruction is written once."""
+        if op == "const":
+            attrs = (_Constant(attrs[0]),)
+        instruction = Instruction(op, dtype, args, attrs)
+        value = self.program.setdefault(instruction, len(self.program))
+        if value == len(self.instructions):
+            self.instructions.append(instruction)
+        return value
+
+    def operand(self, *fields: Any) -> int:
+        return self.operands.setdefault(_Operand(*fields), len(self.operands))
+
+    def constant(self, value: float | int, dtype: str) -> int:
+        return self.instruction("const", dtype, (), (value,))
+
+    def load(self, window: Window, rows: Rows, masks: tuple[Mask, ...], index: tuple[int, int] | None = None) -> int:
+        """A load through a window; ``index`` is (value, stride) of an indirect coordinate."""
+        row = movement.combine(rows, window.strides, window.offset, self.axes)
+        stride = None if index is None else index[1]
+        at = self.operand("load", window.dtype, window.storage, row, masks, stride)
+        return self.instruction("load", window.dtype, () if index is None else (index[0],), (at,))
+
+    def store(self, value: int, to: Window, rows: Rows | None = None) -> None:
+        """Write a value into a window over the outer axes (or ``rows``)."""
+        rows = self.kept if rows is None else rows
+        row = movement.combine(rows, to.strides, to.offset, self.axes)
+        at = self.operand("store", to.dtype, to.storage, row, (), None)
+        self.instruction("store", to.dtype, (value,), (at,))
+
+    # ---- lowering
+
+    def lower(self, node: Node, rows: Rows, masks: tuple[Mask, ...] = ()) -> int:
+        """The value of ``node`` at ``rows``, wherever all ``masks`` hold."""
+        key = (id(node), rows, masks)
+        value = self._lowered.get(key)
+        if value is None:
+            value = self._lowered[key] = self._lower(node, rows, masks)
+        return value
+
+    def _lower(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
+        scheduler = self.scheduler
+        op = node.op
+        if node.size == 0:
+            return self.constant(0, node.dtype)
+        window = scheduler.windows.get(id(node))
+        if window is not None:
+            return self.load(window, rows, masks)
+        if op == "const":
+            return self.constant(node.attrs[0], node.dtype)
+        if op == "scalar":
+            whole = node.dtype in INTS or node.dtype == "bool"
+            held = "int64" if whole else "float64"
+            storage, place = scheduler.scalar_place(node.attrs[0], held)
+            at = self.operand("load", held, storage, (place,) + (0,) * self.axes, (), None)
+            value = self.instruction("load", held, (), (at,))
+            return value if held == node.dtype else self.instruction("cast", node.dtype, (value,))
+        if op == "iota":
+            at = self.operand("index", "int64", None, rows[0], (), None)
+            return self.instruction("index", node.dtype, (), (at,))
+        if op in POINTWISE:
+            args = tuple(self.lower(source, rows, masks) for source in node.inputs)
+            self.ops.append(op)
+            return self.instruction(op, node.dtype, args)
+        if op == "take":
+            return self._lower_take(node, rows, masks)
+        if op == "strided":
+            return self._lower_strided(node, rows, masks)
+        if op in _MOVES:
+            return self._lower_movement(node, rows, masks)
+        return self.load(scheduler.realise(node), rows, masks)
+
+    def _lower_movement(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
+        (x,) = node.inputs
+        if node.op == "permute":
+            return self.lower(x, movement.permuted(rows, node.attrs), masks)
+        if node.op == "expand":
+            return self.lower(x, movement.expanded(rows, x.shape), masks)
+        if node.op == "slice":
+            return self.lower(x, movement.sliced(rows, *node.attrs), masks)
+        if node.op == "reshape":
+            inside = movement.reshaped(rows, x.shape, node.shape, self.extents)
+            if inside is not None:
+                return self.lower(x, inside, masks)
+            # Not affine over these axes: the flat address is, so x needs a row-major buffer.
+            flat = movement.combine(rows, movement.contiguous_strides(node.shape), 0, self.axes)
+            return self._lower_flat(x, flat, masks)
+        low, _, fill = node.attrs
+        inside = movement.shifted(rows, low)
+        own = []
+        for row, extent in zip(inside, x.shape):
+            least, most = movement.bounds(row, self.extents)
+            if least < 0 or most >= extent:
+                own.append((row, extent))
+        masks += tuple(mask for mask in own if mask not in masks)
+        value = self.lower(x, inside, masks)
+        if not own:
+            return value
+        source = self.instructions[value]
+        if source.op == "load" and fill == 0 and not source.args:
+            return value  # a masked load gives 0 outside
+        at = self.operand("mask", "bool", None, movement.zero_row(self.axes), tuple(own), None)
+        holds = self.instruction("mask", "bool", (), (at,))
+        return self.instruction("where", node.dtype, (holds, value, self.constant(fill, node.dtype)))
+
+    def _lower_flat(self, node: Node, flat: Row, masks: tuple[Mask, ...]) -> int:
+        window = self.scheduler.realise(node)
+        assert window.is_contiguous, node
+        return self.load(Window(window.storage, (), (1,), window.offset), (flat,), masks)
+
+    def _lower_strided(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
+        strides, offset = node.attrs
+        return self._lower_flat(node.inputs[0], movement.combine(rows, strides, offset, self.axes), masks)
+
+    def _lower_take(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
+        x, index = node.inputs
+        window = self.scheduler.realise(x)
+        value = self.lower(index, rows[:1], masks)
+        self.ops.append("take")
+        window = Window(window.storage, window.shape[1:], window.strides[1:], window.offset)
+        return self.load(window, rows[1:], masks, (value, self.scheduler.realise(x).strides[0]))
+
+    def reduce(self, node: Node, rows: Rows) -> int:
+        """A reduction whose reduced axes are this kernel's inner axes, at ``rows`` of what it keeps."""
+        (x,) = node.inputs
+        inner = iter(self.reduced)
+        kept = iter(rows)
+        at = tuple(next(inner) if a in node.attrs else next(kept) for a in range(len(x.shape)))
+        self.ops.append(node.op)
+        return self.instruction("reduce." + node.op, node.dtype, (self.lower(x, at),))
+
+    # ---- the finished kernel
+
+    def finish(self) -> Task:
+        """The kernel, with axes merged where every operand allows."""
+        operands = list(self.operands)
+        program = self.instructions
+        outer, inner = _collapse(list(self.extents), self.outer, operands)
+        along = _along(outer, inner, self.extents, operands)
+        if along == "outer" and not outer:
+            outer = [None]
+        axes = [*outer, *inner]
+        vector_axis = len(axes) - 1 if along == "inner" else len(outer) - 1
+        extents = [1 if group is None else prod(self.extents[a] for a in group) for group in axes]
+        accesses: list[Access] = []
+        records: list[int] = []
+        for operand in operands:
+            coefficients = _coefficients(operand.row, axes)
+            masks = [(_coefficients(row, axes), row[0], extent) for row, extent in operand.masks]
+            lane_class = _class(coefficients[vector_axis])
+            if operand.kind == "store" and along == "outer" and lane_class == "0":
+                lane_class = "1"  # only where the axis has one element
+            every = [coefficients, *(m[0] for m in masks)]
+            is_inner = any(any(c[len(outer) :]) for c in every)
+            accesses.append(
+                Access(
+                    operand.kind,
+                    operand.dtype,
+                    lane_class,
+                    is_inner,
+                    tuple(_class(m[0][vector_axis]) for m in masks),
+                    operand.index_stride is not None,
+                )
+            )
+            records += [operand.storage.slot if operand.storage else 0, operand.row[0], *coefficients]
+            if operand.index_stride is not None:
+                records.append(operand.index_stride)
+            for own, constant, extent in masks:
+                records += [constant, extent, *own]
+        instructions = tuple(i._replace(attrs=(i.attrs[0].value,)) if i.op == "const" else i for i in program)
+        spec = LoopSpec(len(outer), len(inner), along, tuple(accesses), instructions)
+        return self._task(spec, extents, records, operands)
+
+    def _task(self, spec: LoopSpec, extents: list[int], records: list[int], operands: list[_Operand]) -> Task:
+        total = prod(extents)
+        weight = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program)
+        inner = prod(extents[spec.outer :])
+        rows = prod(extents[: spec.outer])
+        chunk = 1
+        items = rows
+        if spec.along == "outer":
+            width = extents[spec.outer - 1]
+            chunk = max(64, BLOCK_WORK // max(1, weight * inner) // 64 * 64)
+            chunk = min(chunk, -(-width // 64) * 64)
+            items = prod(extents[: spec.outer - 1]) * -(-width // chunk)
+        work = weight * max(1, total // max(1, items))
+        per_block = max(1, BLOCK_WORK // max(1, work))
+        params = [items, per_block, chunk, *extents, *records]
+        reads = {o.storage.slot: o.storage for o in operands if o.kind == "load" and o.storage}
+        writes = {o.storage.slot: o.storage for o in operands if o.kind == "store" and o.storage}
+        key = str(spec)
+        kernel = Kernel(None, key, None)  # type: ignore[arg-type]
+        kernel.emit = lambda target, spec=spec, name=kernel.name: loops.emit(spec, target, name)
+        return Task(
+            kernel,
+            params,
+            -(-items // per_block),
+            list(reads.values()),
+            list(writes.values()),
+            ops=self.ops,
+            cost=weight * total,
+            flops=total * sum(i.op not in ("load", "store", "const", "index", "mask") for i in spec.program),
+            nbytes_read=_traffic(self.extents, operands, "load"),
+            nbytes_written=_traffic(self.extents, operands, "store"),
+        )
+
+
+class _Constant:
+    """A constant compared by type and bits: 0.0 is not -0.0, 1 is not True, NaN is NaN."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: float | int) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return hash(repr(self.value))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Constant) and repr(self.value) == repr(other.value)
+
+
+_MOVES = frozenset({"reshape", "permute", "expand", "slice", "pad"})
+
+
+def _class(coefficient: int) -> str:
+    return str(coefficient) if coefficient in (0, 1) else "s"
+
+
+def _coefficients(row: Row, axes: list) -> list[int]:
+    """A row over merged axes: the coefficient of each group's last axis."""
+    return [0 if group is None else row[group[-1] + 1] for group in axes]
+
+
+def _collapse(extents: list[int], outer: int, operands: list[_Operand]) -> tuple[list, list]:
+    """Groups of adjacent axes that every operand crosses with one stride; axes of one element disappear."""
+    rows = [o.row for o in operands] + [row for o in operands for row, _ in o.masks]
+    halves: list[list[list[int]]] = []
+    for axes in (range(outer), range(outer, len(extents))):
+        groups: list[list[int]] = []
+        for a in axes:
+            if extents[a] == 1:
+                continue
+            if groups:
+                before = groups[-1][-1]
+                if all(row[before + 1] == row[a + 1] * extents[a] for row in rows):
+                    groups[-1].append(a)
+                    continue
+            groups.append([a])
+        if not groups and len(axes) and axes.start == outer and outer < len(extents):
+            groups = [[axes[0]]]  # a reduction over single elements is still one
+        halves.append(groups)
+    return halves[0], halves[1]
+
+
+def _along(outer: list, inner: list, extents: tuple[int, ...], operands: list[_Operand]) -> str:
+    """Which axis the vectors follow: that along which most of what is read lies adjacent."""
+    if not inner:
+        return "outer"
+    if not outer:
+        return "inner"
+    last_inner, last_outer = inner[-1][-1] + 1, outer[-1][-1] + 1
+    score = 0
+    for operand in operands:
+        if operand.storage is not None and any(operand.row[1 + a] for group in inner for a in group):
+            score += (operand.row[last_inner] == 1) - (operand.row[last_outer] == 1)
+    return "inner" if score >= 0 else "outer"
+
+
+def _traffic(extents: tuple[int, ...], operands: list[_Operand], kind: str) -> int:
+    """Bytes moved by all operands of a kind, each element of a broadcast once."""
+    total = 0
+    for operand in operands:
+        if operand.kind == kind and operand.storage is not None:
+            count = prod(n for n, k in zip(extents, operand.row[1:]) if k)
+            total += count * ITEMSIZE[operand.dtype]
+    return total

@@ -1,0 +1,70 @@
+"""The scheduler's words: storages, windows on them, and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from luchina.compiler.movement import contiguous_strides
+
+if TYPE_CHECKING:
+    from luchina.compiler.kernel import Kernel
+
+
+class Storage:
+    """One buffer of a program, and its entry in the kernels' table.
+
+    ``kind``: ``input`` and ``output`` (number ``index``), ``temp`` (in the arena), ``scalars``.
+    """
+
+    __slots__ = ("dtype", "index", "kind", "nbytes", "slot")
+
+    def __init__(self, kind: str, slot: int, nbytes: int, dtype: str, index: int) -> None:
+        self.kind = kind
+        self.slot = slot
+        self.nbytes = nbytes
+        self.dtype = dtype
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.slot}: {self.nbytes} bytes of {self.dtype}>"
+
+
+class Window(NamedTuple):
+    """A strided view on a storage, in elements."""
+
+    storage: Storage
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def dtype(self) -> str:
+        return self.storage.dtype
+
+    @property
+    def is_contiguous(self) -> bool:
+        return self.strides == contiguous_strides(self.shape)
+
+
+def contiguous(storage: Storage, shape: Sequence[int]) -> Window:
+    """All of a storage, row-major."""
+    return Window(storage, tuple(shape), contiguous_strides(shape))
+
+
+@dataclass
+class Task:
+    """One kernel of the program with its parameters."""
+
+    kernel: Kernel
+    params: list[int]
+    blocks: int
+    reads: list[Storage]
+    writes: list[Storage]
+    ops: list[str] = field(default_factory=list)
+    scratch: int = 0
+    cost: float = 0.0
+    flops: int = 0
+    nbytes_read: int = 0
+    nbytes_written: int = 0

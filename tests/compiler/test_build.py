@@ -1,0 +1,280 @@
+"""Whole programs against the numpy interpreter: every primitive, odd shapes, and random graphs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests import reference
+
+from luchina.compiler import build
+from luchina.compiler import prims as P
+from luchina.compiler.body import EXPENSIVE
+from luchina.runtime import buffers
+
+TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 2e-5, "float64": 1e-12}
+
+
+def run(outputs, arrays, scalars=(), donated=()):
+    executable = build.compile(outputs, donated)
+    held = [buffers.from_bytes(np.ascontiguousarray(a).tobytes()) for a in arrays]
+    results = executable.run(held, list(scalars))
+    return [np.array(buffers.as_numpy(r, node.dtype, node.shape)) for r, node in zip(results, outputs)], executable
+
+
+def check(outputs, arrays, scalars=(), donated=()):
+    """Run and compare; gives the executable."""
+    got, executable = run(outputs, arrays, scalars, donated)
+    want = reference.evaluate(outputs, [np.ascontiguousarray(a) for a in arrays], scalars)
+    for node, a, b in zip(outputs, got, want):
+        if node.dtype == "bfloat16":
+            a, b = reference.from_bfloat16(a), reference.from_bfloat16(b)
+        if node.dtype in P.FLOATS:
+            tolerance = TOLERANCE[node.dtype]
+            scale = np.max(np.abs(b[np.isfinite(b)]), initial=1e-30)
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * min(scale, 1e3), err_msg=P.text(outputs))
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=P.text(outputs))
+    return executable
+
+
+def data(shape, dtype="float32", seed=0):
+    rng = np.random.default_rng([seed, *shape])
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype in P.INTS:
+        return rng.integers(0 if dtype == "uint8" else -9, 9, shape).astype(dtype)
+    values = rng.standard_normal(shape)
+    return reference.to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype)
+
+
+# ---- one primitive at a time
+
+
+@pytest.mark.parametrize("dtype", sorted(P.DTYPES))
+def test_pointwise(dtype):
+    """Every cheap pointwise primitive of a dtype in one program, on a length that leaves a tail."""
+    kind = "f" if dtype in P.FLOATS else "i" if dtype in P.INTS else "b"
+    a, b = P.input(0, (3, 53), dtype), P.input(1, (53,), dtype)
+    outs = [P.unary(op, a) for op, kinds in P.UNARY.items() if kind in kinds and op not in EXPENSIVE]
+    outs += [
+        P.binary(op, a, b) for op, kinds in P.BINARY.items() if kind in kinds and op not in ("pow", "fmod", "atan2")
+    ]
+    outs += [P.binary(op, a, b) for op in sorted(P.COMPARE)]
+    outs += [P.where(P.binary("lt", a, b), a, b)]
+    if kind == "f":
+        arrays = [data((3, 53), dtype), data((53,), dtype)]
+        arrays[0][0, :4] = reference.store(np.array([np.nan, np.inf, -np.inf, -0.0]), dtype)
+    else:
+        arrays = [data((3, 53), dtype), data((53,), dtype)]
+    check(outs, arrays)
+
+
+@pytest.mark.parametrize("dtype", sorted(P.DTYPES))
+def test_cast(dtype):
+    x = P.input(0, (41,), dtype)
+    values = data((41,), dtype)
+    if dtype in P.FLOATS:
+        values = reference.store(np.abs(reference.load(values, dtype)) * 9, dtype)
+    check([P.cast(x, other) for other in sorted(P.DTYPES)], [values])
+
+
+def test_integer_division_never_traps():
+    a, b = P.input(0, (6,), "int32"), P.input(1, (6,), "int32")
+    least = np.iinfo(np.int32).min
+    x = np.array([7, -7, least, 5, -5, least], np.int32)
+    y = np.array([0, 2, -1, -2, 0, 0], np.int32)
+    check([P.binary("idiv", a, b), P.binary("irem", a, b)], [x, y])
+
+
+def test_nan_wins_maximum_and_relu():
+    x = P.input(0, (5,), "float32")
+    zero = P.const(0.0, "float32")
+    values = np.array([np.nan, -1, 2, -np.inf, np.inf], np.float32)
+    check([P.binary("maximum", x, zero), P.binary("minimum", zero, x), P.reduce("max", x, (0,))], [values])
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("dtype", ["float32", "int64", "float16"])
+def test_reduce(axes, dtype):
+    x = P.input(0, (5, 37, 19), dtype)
+    ops = ["sum", "max", "min"]
+    check([P.reduce(op, x, axes) for op in ops], [data((5, 37, 19), dtype)])
+
+
+def test_reduce_bool_and_product():
+    x, y = P.input(0, (4, 9), "bool"), P.input(1, (4, 9), "float64")
+    outs = [P.reduce(op, x, (1,)) for op in ("max", "min")] + [P.reduce("prod", y, (0,))]
+    check(outs, [data((4, 9), "bool"), data((4, 9), "float64")])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "bool"])
+def test_argreduce(axis, dtype):
+    x = P.input(0, (23, 45), dtype)
+    values = data((23, 45), dtype)
+    if dtype == "float32":
+        values = np.round(values * 2)
+        values[3, 5] = values[7, 5] = values[3, 30] = np.nan
+        values[4] = -np.inf
+        values[:, 4] = np.inf
+    check([P.argreduce("argmax", x, axis), P.argreduce("argmin", x, axis)], [values])
+
+
+def test_long_sums_are_accurate():
+    """Better than adding in order: a million equal numbers, where float32 would drift."""
+    x = P.input(0, (1 << 20,), "float32")
+    (got,), _ = run([P.reduce("sum", x, (0,))], [np.full(1 << 20, 0.1, np.float32)])
+    assert abs(got / (np.float64(np.float32(0.1)) * (1 << 20)) - 1) < 5e-7
+    y = P.input(0, (1 << 16, 3), "float32")
+    (got,), _ = run([P.reduce("sum", y, (0,))], [np.full((1 << 16, 3), 0.1, np.float32)])
+    assert np.all(np.abs(got / (np.float64(np.float32(0.1)) * (1 << 16)) - 1) < 5e-7)
+
+
+def test_movement_chain_is_one_kernel():
+    x = P.input(0, (6, 4, 5), "float32")
+    y = P.permute(P.reshape(P.slice(x, (5, 0, 1), (3, 4, 4), (-2, 1, 1)), (12, 4)), (1, 0))
+    y = P.binary("add", P.expand(P.reshape(y, (4, 1, 12)), (4, 7, 12)), P.const(1.0, "float32"))
+    assert len(check([y], [data((6, 4, 5))]).kernels) == 1
+
+
+def test_reshape_that_is_not_a_view():
+    x = P.input(0, (4, 6), "float32")
+    y = P.binary("add", x, x)
+    check([P.reshape(P.permute(y, (1, 0)), (8, 3)), P.reshape(P.permute(x, (1, 0)), (3, 8))], [data((4, 6))])
+
+
+def test_pad():
+    x = P.input(0, (5, 7), "float32")
+    y = P.binary("mul", x, P.const(2.0, "float32"))
+    outs = [
+        P.pad(x, (1, 2), (0, 3)),
+        P.pad(y, (0, 20), (2, 17), 3.5),
+        P.pad(P.permute(x, (1, 0)), (2, 2), (1, 1), -1.0),
+        P.pad(P.pad(x, (1, 1), (1, 1), 1.0), (2, 0), (0, 2), 2.0),
+        P.pad(P.input(1, (0, 3), "int32"), (1, 1), (1, 0), 4),
+        P.slice(P.pad(x, (3, 3), (3, 3), 9.0), (10, 12), (11, 7), (-1, -2)),
+    ]
+    check(outs, [data((5, 7)), data((0, 3), "int32")])
+
+
+def test_concat_and_update():
+    x, y = P.input(0, (4, 6), "float32"), P.input(1, (2, 6), "float32")
+    both = P.concat([x, P.binary("add", y, y), P.slice(x, (0, 0), (0, 6), (1, 1))], 0)
+    wide = P.concat([x, P.permute(P.reshape(x, (6, 4)), (1, 0))], 1)
+    changed = P.update(x, P.slice(y, (0, 0), (2, 3), (1, 1)), (6, 2), 7)
+    twice = P.update(changed, P.const(5.0, "float32", (3,)), (-1,), 20)
+    check([both, wide, twice, P.reduce("sum", changed, (0,))], [data((4, 6)), data((2, 6))])
+
+
+def test_strided_windows():
+    x = P.input(0, (4, 6), "float32")
+    outs = [
+        P.strided(x, (5, 3), (4, 1), 2),
+        P.reduce("sum", P.strided(P.binary("add", x, x), (20, 5), (1, 1), 0), (1,)),
+    ]
+    check(outs, [data((4, 6))])
+
+
+@pytest.mark.parametrize("width", [1, 40])
+def test_take(width):
+    x, index = P.input(0, (11, width), "float32"), P.input(1, (30,), "int64")
+    rows = P.take(x, index)
+    numbers = np.random.default_rng(1).integers(0, 11, 30)
+    check([P.binary("mul", rows, rows), P.reduce("sum", rows, (0,))], [data((11, width)), numbers])
+
+
+def test_iota_and_scalars():
+    x = P.binary("add", P.cast(P.iota(70), "float32"), P.scalar(0, "float32"))
+    grid = P.binary("lt", P.reshape(P.iota(9), (9, 1)), P.iota(9))
+    check([x, grid, P.scalar(1, "int32"), P.scalar(1, "float64")], [], [2.5, 7])
+
+
+def test_odd_programs():
+    """0-d, empty, constants, an input handed back, one node twice, eight axes."""
+    zero_d, empty = P.input(0, (), "float32"), P.input(1, (0, 3), "float32")
+    deep = P.input(2, (2, 1, 2, 1, 2, 3, 1, 2), "float32")
+    outs = [
+        zero_d,
+        P.binary("add", zero_d, zero_d),
+        empty,
+        P.reduce("sum", empty, (0,)),
+        P.reduce("prod", empty, (0,)),
+        P.const(3, "int16", (2, 2)),
+        P.const(float("nan"), "float32"),
+        P.permute(deep, (7, 6, 5, 4, 3, 2, 1, 0)),
+        P.reduce("sum", P.permute(deep, (7, 2, 5, 4, 3, 6, 1, 0)), (1, 3)),
+        P.dot(P.input(3, (1, 2, 0), "float32"), P.input(4, (1, 0, 3), "float32")),
+    ]
+    outs += [outs[1], deep]
+    arrays = [data(()), data((0, 3)), data((2, 1, 2, 1, 2, 3, 1, 2)), data((1, 2, 0)), data((1, 0, 3))]
+    check(outs, arrays)
+
+
+def test_new_extents_compile_nothing():
+    from luchina.compiler import jit
+
+    def program(n, m):
+        x = P.input(0, (n, m), "float32")
+        return [P.reduce("sum", P.binary("mul", x, x), (1,)), P.binary("add", x, P.const(1.0, "float32"))]
+
+    check(program(30, 50), [data((30, 50))])
+    before = jit.compiled + jit.loaded
+    check(program(31, 77), [data((31, 77))])
+    assert jit.compiled + jit.loaded == before
+
+
+# ---- random graphs
+
+KINDS = ["binary", "binary", "reduce", "reshape", "permute", "slice", "pad", "expand", "concat", "where", "update"]
+
+
+@st.composite
+def graphs(draw):
+    """A small random graph over two inputs, with shapes from few extents so that operations meet."""
+    extents = st.sampled_from([1, 2, 3, 17])
+    shape = tuple(draw(st.lists(extents, min_size=1, max_size=3)))
+    dtype = draw(st.sampled_from(["float32", "float32", "int32"]))
+    nodes = [P.input(0, shape, dtype), P.input(1, shape, dtype)]
+    for _ in range(draw(st.integers(1, 9))):
+        x = draw(st.sampled_from(nodes))
+        kind = draw(st.sampled_from(KINDS))
+        rank = len(x.shape)
+        if kind == "binary":
+            same = [n for n in nodes if n.shape == x.shape]
+            x = P.binary(draw(st.sampled_from(["add", "sub", "maximum", "mul"])), x, draw(st.sampled_from(same)))
+        elif kind == "reduce" and rank:
+            axes = draw(st.sets(st.integers(0, rank - 1), min_size=1))
+            x = P.reduce(draw(st.sampled_from(["sum", "max"])), x, tuple(axes))
+        elif kind == "reshape":
+            x = P.reshape(x, (x.size,)) if draw(st.booleans()) else P.reshape(x, (1, *x.shape, 1))
+            if x.size % 2 == 0 and draw(st.booleans()):
+                x = P.reshape(x, (2, x.size // 2))
+        elif kind == "permute":
+            x = P.permute(x, draw(st.permutations(range(rank))))
+        elif kind == "slice":
+            steps = [draw(st.sampled_from([1, 1, 2, -1])) for _ in x.shape]
+            starts = [0 if s > 0 else n - 1 for n, s in zip(x.shape, steps)]
+            x = P.slice(x, starts, [-(-n // abs(s)) for n, s in zip(x.shape, steps)], steps)
+        elif kind == "pad" and x.size < 2000:
+            low = [draw(st.integers(0, 2)) for _ in x.shape]
+            x = P.pad(x, low, [draw(st.integers(0, 2)) for _ in x.shape], draw(st.sampled_from([0, 1])))
+        elif kind == "expand" and x.size < 2000:
+            x = P.expand(x, (3, *(4 if n == 1 else n for n in x.shape)))
+        elif kind == "concat" and rank and x.size < 2000:
+            x = P.concat([x, x], draw(st.integers(0, rank - 1)))
+        elif kind == "where":
+            x = P.where(P.binary("lt", x, P.const(1, dtype)), x, P.const(2, dtype))
+        elif kind == "update" and x.size > 2:
+            x = P.update(x, P.const(3, dtype, (x.size // 2,)), (2,), 0)
+        nodes.append(x)
+    outputs = draw(st.lists(st.sampled_from(nodes[2:]), min_size=1, max_size=3))
+    return shape, dtype, [*outputs, nodes[-1]]
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(graphs())
+def test_random_graphs(case):
+    shape, dtype, outputs = case
+    check(outputs, [data(shape, dtype, 1), data(shape, dtype, 2)])
