@@ -15,6 +15,7 @@ from luchina.compiler.prims import INTS, POINTWISE, Node
 from luchina.compiler.task import Storage, Task, Window
 
 if TYPE_CHECKING:
+    from luchina.compiler.group import Group
     from luchina.compiler.schedule import Scheduler
 
 # A kernel's work is shared out in blocks of about this many bytes moved or operations done.
@@ -70,10 +71,24 @@ class LoopBuilder:
         self.operands: dict[_Operand, int] = {}
         self.program: dict[Instruction, int] = {}
         self.instructions: list[Instruction] = []
+        self.group: Group | None = None
         self.ops: list[str] = []
         self._lowered: dict[tuple, int] = {}
 
     # ---- the program
+
+    def snapshot(self) -> tuple:
+        """What ``restore`` needs to take back everything added after now."""
+        return len(self.instructions), len(self.operands), len(self.ops), len(self._lowered)
+
+    def restore(self, snapshot: tuple) -> None:
+        """Forget what was added since the snapshot."""
+        instructions, operands, ops, lowered = snapshot
+        del self.instructions[instructions:]
+        del self.ops[ops:]
+        for table, size in ((self.program, instructions), (self.operands, operands), (self._lowered, lowered)):
+            while len(table) > size:
+                table.popitem()
 
     def instruction(self, op: str, dtype: str, args: tuple[int, ...] = (), attrs: tuple = ()) -> int:
         """Number of an instruction's value; the same instruction is written once."""
@@ -120,9 +135,11 @@ class LoopBuilder:
         op = node.op
         if node.size == 0:
             return self.constant(0, node.dtype)
+        if masks and (value := self._lowered.get((id(node), rows, ()))) is not None:
+            return value
         window = scheduler.windows.get(id(node))
         if window is not None:
-            return self.load(window, rows, masks)
+            return self.load(scheduler.readable(window), rows, masks)
         if op == "const":
             return self.constant(node.attrs[0], node.dtype)
         if op == "scalar":
@@ -145,7 +162,7 @@ class LoopBuilder:
             return self._lower_strided(node, rows, masks)
         if op in _MOVES:
             return self._lower_movement(node, rows, masks)
-        return self.load(scheduler.realise(node), rows, masks)
+        return self.load(scheduler.readable(scheduler.realise(node)), rows, masks)
 
     def _lower_movement(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
         (x,) = node.inputs
@@ -181,7 +198,7 @@ class LoopBuilder:
         return self.instruction("where", node.dtype, (holds, value, self.constant(fill, node.dtype)))
 
     def _lower_flat(self, node: Node, flat: Row, masks: tuple[Mask, ...]) -> int:
-        window = self.scheduler.realise(node)
+        window = self.scheduler.readable(self.scheduler.realise(node))
         assert window.is_contiguous, node
         return self.load(Window(window.storage, (), (1,), window.offset), (flat,), masks)
 
@@ -191,11 +208,12 @@ class LoopBuilder:
 
     def _lower_take(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
         x, index = node.inputs
-        window = self.scheduler.realise(x)
+        window = self.scheduler.readable(self.scheduler.realise(x))
+        stride = window.strides[0]
         value = self.lower(index, rows[:1], masks)
         self.ops.append("take")
         window = Window(window.storage, window.shape[1:], window.strides[1:], window.offset)
-        return self.load(window, rows[1:], masks, (value, self.scheduler.realise(x).strides[0]))
+        return self.load(window, rows[1:], masks, (value, stride))
 
     def reduce(self, node: Node, rows: Rows) -> int:
         """A reduction whose reduced axes are this kernel's inner axes, at ``rows`` of what it keeps."""
@@ -203,8 +221,10 @@ class LoopBuilder:
         inner = iter(self.reduced)
         kept = iter(rows)
         at = tuple(next(inner) if a in node.attrs else next(kept) for a in range(len(x.shape)))
+        value = self.instruction("reduce." + node.op, node.dtype, (self.lower(x, at),))
         self.ops.append(node.op)
-        return self.instruction("reduce." + node.op, node.dtype, (self.lower(x, at),))
+        self._lowered[id(node), rows, ()] = value
+        return value
 
     # ---- the finished kernel
 

@@ -8,10 +8,10 @@ reads and writes, and what is told about it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 
 from luchina.compiler import movement, prims
 from luchina.compiler.body import EXPENSIVE, ITEMSIZE
+from luchina.compiler.group import REDUCTIONS, Group
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import MOVEMENT, POINTWISE, Node
 from luchina.compiler.task import Storage, Task, Window, contiguous
@@ -34,7 +34,10 @@ class Scheduler:
         self.scalars: Storage | None = None
         self.scalar_places: dict[tuple[int, str], int] = {}
         self.results: list[Storage] = []
-        self._forced = self._choose_realised()
+        self.open: dict[Storage, Group] = {}
+        self._by_id = {id(node): node for node in self.order}
+        self.roots = self._choose_roots()
+        self.readers = self._find_readers()
 
     # ---- buffers
 
@@ -53,8 +56,8 @@ class Scheduler:
 
     # ---- the decision
 
-    def _choose_realised(self) -> set[int]:
-        """ids of pointwise nodes that get a buffer although they could be inlined."""
+    def _choose_roots(self) -> set[int]:
+        """ids of the nodes that are members of a kernel in their own right; all others are inlined into these."""
         uses: dict[int, int] = {}
         stretched: set[int] = set()
         for node in reversed(self.order):
@@ -63,33 +66,36 @@ class Scheduler:
                 uses[id(source)] = uses.get(id(source), 0) + (mine if node.op in MOVEMENT else 1)
                 if node.op == "expand" or (node.op in MOVEMENT and id(node) in stretched):
                     stretched.add(id(source))
-        forced: set[int] = set()
+        roots = {id(node) for node in self.outputs}
         weight: dict[int, int] = {}
         dear: dict[int, bool] = {}
         for node in self.order:
             key = id(node)
+            if node.op in _LEAVES or node.op == "take":
+                weight[key], dear[key] = 0, False
+                continue
             if node.op not in POINTWISE and node.op not in MOVEMENT:
                 weight[key], dear[key] = 0, False
+                roots.add(key)
                 continue
             weight[key] = 1 + sum(weight[id(i)] for i in node.inputs)
             dear[key] = node.op in EXPENSIVE or any(dear[id(i)] for i in node.inputs)
             if node.op in MOVEMENT:
                 continue
-            shared = uses.get(key, 0) > 1 and not self._is_trivial(node)
+            shared = uses.get(key, 0) > 1 and not _is_trivial(node)
             if shared or weight[key] > MAX_INLINED or (dear[key] and key in stretched):
-                forced.add(key)
+                roots.add(key)
                 weight[key], dear[key] = 0, False
-        return forced
+        return roots
 
-    @staticmethod
-    def _is_trivial(node: Node) -> bool:
-        """One operation on leaves that take no memory traffic, or a mere conversion: cheaper to repeat than to keep."""
-        leaves = []
-        for source in node.inputs:
-            while source.op in MOVEMENT:
-                source = source.inputs[0]
-            leaves.append(source)
-        return all(s.op in ("const", "scalar", "iota") for s in leaves)
+    def _find_readers(self) -> dict[int, set[int]]:
+        """For each node, the roots whose computation reads it."""
+        readers: dict[int, set[int]] = {id(node): set() for node in self.order}
+        for node in reversed(self.order):
+            through = {id(node)} if id(node) in self.roots else readers[id(node)]
+            for source in node.inputs:
+                readers[id(source)] |= through
+        return readers
 
     # ---- realising
 
@@ -101,41 +107,111 @@ class Scheduler:
         self.results = [None] * len(self.outputs)  # type: ignore[list-item]
         for node in self.order:
             positions = wanted.get(id(node))
-            if positions:
-                first = self.storage("output", node.size, node.dtype, positions[0])
-                self.results[positions[0]] = first
-                window = contiguous(first, node.shape)
-                self.compute(node, window)
-                if node.op != "input":
-                    self.windows[id(node)] = window
-                for position in positions[1:]:
-                    again = self.storage("output", node.size, node.dtype, position)
-                    self.results[position] = again
-                    self.copy(window, contiguous(again, node.shape))
-            elif id(node) in self._forced:
-                self.realise(node)
+            if not positions:
+                if id(node) in self.roots and not self._is_piece(node):
+                    self.realise(node)
+                continue
+            if node.op == "input":
+                copies = positions
+            else:
+                first, *copies = positions
+                self.results[first] = self.storage("output", node.size, node.dtype)
+                self.place(node, contiguous(self.results[first], node.shape))
+            for position in copies:
+                self.results[position] = self.storage("output", node.size, node.dtype)
+                self.write(node, contiguous(self.results[position], node.shape))
+        self.close_all()
+
+    def _is_piece(self, node: Node) -> bool:
+        """Whether every reader can have the node written straight into its own result."""
+        readers = self.readers[id(node)]
+        return (
+            len(readers) == 1
+            and all(self._by_id[r].op in ("concat", "update") for r in readers)
+            and (node.op not in POINTWISE)
+        )
 
     def realise(self, node: Node) -> Window:
-        """The window where ``node`` lies in memory; computed now if it was not before."""
+        """The window where ``node`` lies or will lie in memory."""
         window = self.windows.get(id(node))
         if window is None:
             if node.op == "input":
                 storage = self.inputs.get(node.attrs[0])
                 if storage is None:
                     storage = self.inputs[node.attrs[0]] = self.storage("input", node.size, node.dtype, node.attrs[0])
-                window = contiguous(storage, node.shape)
+                window = self.windows[id(node)] = contiguous(storage, node.shape)
             else:
-                window = contiguous(self.storage("temp", node.size, node.dtype), node.shape)
-                self.compute(node, window)
-            self.windows[id(node)] = window
+                window = self.place(node, contiguous(self.storage("temp", node.size, node.dtype), node.shape))
         return window
 
+    def place(self, node: Node, to: Window) -> Window:
+        """Plan that ``node`` is written to a window: in a group of loops where it can be."""
+        if node.size and (node.op in REDUCTIONS or not hasattr(self, "_" + node.op)):
+            self._join(node, to)
+        else:
+            self.compute(node, to)
+        self.windows[id(node)] = to
+        return to
+
+    def readable(self, window: Window) -> Window:
+        """The window, once the kernel that writes it has its place in the order."""
+        group = self.open.get(window.storage)
+        if group is not None:
+            group.close()
+        return window
+
+    def close_all(self) -> None:
+        for group in list(dict.fromkeys(self.open.values())):
+            group.close()
+
+    # ---- groups
+
+    def _join(self, node: Node, to: Window) -> None:
+        """Into an open group that shares what it reads, else into a new one."""
+        sources = self._sources(node)
+        for group in reversed(dict.fromkeys(self.open.values())):
+            if not sources.isdisjoint(group.touched) and group.accepts(node) and group.add(node, to):
+                group.touched |= sources
+                self.open[to.storage] = group
+                return
+        group = self._new_group(node, sources)
+        if not group.members or group.members[-1] is not node:
+            added = group.add(node, to)
+            assert added, node
+        group.touched |= sources
+        self.open[to.storage] = group
+
+    def _new_group(self, node: Node, sources: set[int]) -> Group:
+        if node.op not in REDUCTIONS:
+            return Group(self, node.shape)
+        return Group(self, node.shape, node.inputs[0].shape, node.attrs)
+
+    def _sources(self, node: Node) -> set[int]:
+        """The node and the realised nodes that it reads."""
+        found = {id(node)}
+        stack = list(node.inputs)
+        seen: set[int] = set()
+        while stack:
+            source = stack.pop()
+            if id(source) in seen:
+                continue
+            seen.add(id(source))
+            if source.op == "input" or id(source) in self.windows:
+                found.add(id(source))
+            else:
+                stack.extend(source.inputs)
+        return found
+
+    # ---- kernels on their own
+
     def compute(self, node: Node, to: Window) -> None:
-        """Add the tasks that write ``node`` into a window."""
+        """Add the tasks that write ``node`` into a window, now."""
         if node.size == 0:
             return
-        handler = getattr(self, "_" + node.op, None)
-        if handler is not None:
+        if node.op in REDUCTIONS:
+            inner = tuple(node.inputs[0].shape[a] for a in node.attrs)
+            self.loop(node.shape, inner, lambda builder: builder.store(builder.reduce(node, builder.kept), to))
+        elif (handler := getattr(self, "_" + node.op, None)) is not None:
             handler(node, to)
         else:
             self.loop(node.shape, (), lambda builder: builder.store(builder.lower(node, builder.kept), to))
@@ -153,49 +229,31 @@ class Scheduler:
             self.tasks.append(builder.finish())
             return
 
-    def copy(self, source: Window, to: Window) -> None:
-        if prod(source.shape) == 0:
+    def write(self, node: Node, to: Window) -> None:
+        """``node`` into a window, now: a copy where it has a buffer already."""
+        if node.size == 0:
             return
-        self.loop(source.shape, (), lambda builder: builder.store(builder.load(source, builder.kept, ()), to))
+        if id(node) in self.windows or node.op == "input":
+            source = self.readable(self.realise(node))
+            self.loop(source.shape, (), lambda builder: builder.store(builder.load(source, builder.kept, ()), to))
+        else:
+            self.compute(node, to)
 
-    # ---- what is not pointwise
-
-    def _reduction(self, node: Node, to: Window) -> None:
-        inner = tuple(node.inputs[0].shape[a] for a in node.attrs)
-        self.loop(node.shape, inner, lambda builder: builder.store(builder.reduce(node, builder.kept), to))
-
-    _sum = _prod = _max = _min = _argmax = _argmin = _reduction
+    # ---- what is written in pieces
 
     def _concat(self, node: Node, to: Window) -> None:
         (axis,) = node.attrs
         start = 0
         for piece in node.inputs:
-            offset = to.offset + start * to.strides[axis]
-            region = Window(to.storage, piece.shape, to.strides, offset)
+            self.write(piece, Window(to.storage, piece.shape, to.strides, to.offset + start * to.strides[axis]))
             start += piece.shape[axis]
-            if id(piece) in self.windows or piece.op == "input":
-                self.copy(self.realise(piece), region)
-            else:
-                self.compute(piece, region)
 
     def _update(self, node: Node, to: Window) -> None:
         base, source = node.inputs
         strides, offset = node.attrs
         assert to.is_contiguous
         self.write(base, to)
-        if source.size:
-            region = Window(to.storage, source.shape, strides, to.offset + offset)
-            # What is written must not be read from the half-written result: the source is complete before.
-            self.write(source, region)
-
-    def write(self, node: Node, to: Window) -> None:
-        """``node`` into a window: a copy where it has a buffer already."""
-        if node.size == 0:
-            return
-        if id(node) in self.windows or node.op == "input":
-            self.copy(self.realise(node), to)
-        else:
-            self.compute(node, to)
+        self.write(source, Window(to.storage, source.shape, strides, to.offset + offset))
 
     def _dot(self, node: Node, to: Window) -> None:
         a, b = node.inputs
@@ -207,3 +265,16 @@ class Scheduler:
             builder.store(builder.instruction("reduce.sum", node.dtype, (product,)), to)
 
         self.loop(node.shape, (a.shape[2],), fill)
+
+
+_LEAVES = frozenset({"input", "const", "scalar", "iota"})
+
+
+def _is_trivial(node: Node) -> bool:
+    """Whether a node costs nothing to compute again: one operation on constants, scalars and counters."""
+    for source in node.inputs:
+        while source.op in MOVEMENT:
+            source = source.inputs[0]
+        if source.op not in ("const", "scalar", "iota"):
+            return False
+    return True

@@ -1,0 +1,150 @@
+"""Groups: nodes that share one loop kernel.
+
+A group is *open* while nothing has been read from what it writes: until then, further nodes over the same iteration
+space may join it. A member's value is taken in a register by members that need it at the same place; a buffer is
+written only for readers outside. The first reader from memory closes the group and makes its kernel.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from luchina.compiler import movement
+from luchina.compiler.body import ITEMSIZE
+from luchina.compiler.movement import Rows
+from luchina.compiler.nest import LoopBuilder
+from luchina.compiler.prims import REDUCE, Node
+from luchina.compiler.task import Window
+
+if TYPE_CHECKING:
+    from luchina.compiler.schedule import Scheduler
+
+# A kernel does not grow beyond this: registers run out, and compilation takes longer than it saves.
+MAX_INSTRUCTIONS = 90
+MAX_OPERANDS = 24
+
+# Rows that are visited several times should stay in the second-level cache.
+MAX_ROW_BYTES = 1 << 18
+
+REDUCTIONS = frozenset(REDUCE) | {"argmax", "argmin"}
+
+
+class NeedsMemory(Exception):
+    """A value of a group is wanted from memory while the group is still being written."""
+
+
+class Group:
+    """Members over one iteration space: ``outer`` extents and, for reductions, ``full`` with its reduced ``axes``."""
+
+    def __init__(
+        self, scheduler: Scheduler, outer: tuple[int, ...], full: tuple[int, ...] = (), axes: tuple[int, ...] = ()
+    ) -> None:
+        self.scheduler = scheduler
+        self.outer = outer
+        self.full = full
+        self.axes = axes
+        self.inner = tuple(full[a] for a in axes)
+        self.members: list[Node] = []
+        self.stores: dict[int, Window] = {}
+        self.values: list[tuple[int, Rows]] = []
+        self.splits: list[tuple[int, int]] = []
+        self.builder = self._new_builder()
+        self.touched: set[int] = set()  # ids of members and of what they read
+        self.busy = False
+        self.closed = False
+
+    def _new_builder(self) -> LoopBuilder:
+        builder = LoopBuilder(self.scheduler, self.outer, self.inner, self.splits)
+        builder.group = self
+        return builder
+
+    # ---- places
+
+    def _full_rows(self) -> Rows:
+        kept, reduced = iter(self.builder.kept), iter(self.builder.reduced)
+        return tuple(next(reduced) if a in self.axes else next(kept) for a in range(len(self.full)))
+
+    def _rows(self, node: Node) -> Rows | None:
+        """Where the kernel's counters are in ``node``: element k of the space is element k of it."""
+        if node.op in REDUCTIONS and (node.inputs[0].shape, node.attrs) == (self.full, self.axes):
+            return self.builder.kept
+        for rows, shape in ((self._full_rows(), self.full), (self.builder.kept, self.outer)):
+            if shape == node.shape:
+                return rows
+        for rows, shape in ((self._full_rows(), self.full), (self.builder.kept, self.outer)):
+            if prod(shape) == node.size and [n for n in shape if n > 1] == [n for n in node.shape if n > 1]:
+                return movement.reshaped(rows, node.shape, shape, self.builder.extents)
+        return None
+
+    # ---- members
+
+    def accepts(self, node: Node) -> bool:
+        """Whether it is worth trying: the space fits, and memory traffic or a kernel is saved."""
+        if self.closed or self.busy or len(self.builder.instructions) > MAX_INSTRUCTIONS:
+            return False
+        if node.op in REDUCTIONS:
+            if (node.inputs[0].shape, node.attrs) != (self.full, self.axes):
+                return False
+        elif self._rows(node) is None:
+            return False
+        return not self.inner or node.size == prod(self.outer) or self.rows_fit()
+
+    def rows_fit(self) -> bool:
+        """Whether a row may well be visited again: it stays in cache, and there are rows enough for every core."""
+        return 8 * ITEMSIZE["float32"] * prod(self.inner) <= 8 * MAX_ROW_BYTES and prod(self.outer) >= 4
+
+    def add(self, node: Node, to: Window) -> bool:
+        """Let ``node`` join, to be stored in a window if anybody outside needs it; False leaves the group as it was."""
+        undo = (self.builder.snapshot(), self.builder, self.values.copy(), self.splits)
+        self.busy = True
+        try:
+            while True:
+                try:
+                    self._lower(node)
+                    break
+                except movement.AxisTooCoarse as coarse:
+                    self.splits = [*self.splits, (coarse.axis, coarse.factor)]
+                    self.builder = self._new_builder()
+                    self.values = []
+                    for member in self.members:
+                        self._lower(member)
+            fits = not self.members or len(self.builder.operands) <= MAX_OPERANDS
+        except NeedsMemory:
+            fits = False
+        finally:
+            self.busy = False
+        if not fits:
+            snapshot, self.builder, self.values, self.splits = undo
+            self.builder.restore(snapshot)
+            return False
+        self.members.append(node)
+        self.stores[id(node)] = to
+        return True
+
+    def _lower(self, node: Node) -> None:
+        rows = self._rows(node)
+        assert rows is not None
+        if node.op in REDUCTIONS and rows == self.builder.kept:
+            value = self.builder.reduce(node, rows)
+        else:
+            value = self.builder.lower(node, rows)
+        self.values.append((value, rows))
+
+    def close(self) -> None:
+        """Make the kernel; what only members read is not stored."""
+        if self.busy:
+            raise NeedsMemory
+        if self.closed:
+            return
+        self.closed = True
+        scheduler = self.scheduler
+        members = set(map(id, self.members))
+        for node, (value, rows) in zip(self.members, self.values):
+            to = self.stores[id(node)]
+            del scheduler.open[to.storage]
+            if to.storage.kind == "output" or not scheduler.readers[id(node)] <= members:
+                self.builder.store(value, to, rows)
+            else:
+                del scheduler.windows[id(node)]
+        scheduler.tasks.append(self.builder.finish())
