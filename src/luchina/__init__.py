@@ -1,0 +1,76 @@
+"""luchina: PyTorch's API on a small compiler of its own.
+
+>>> import luchina as torch
+>>> w = torch.tensor([[1., 1.], [2., 2.]], requires_grad=True)
+>>> (w @ torch.tensor([[5.], [3.]])).sum().backward()
+>>> w.grad
+tensor([[5., 3.],
+        [5., 3.]])
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+from luchina import conversion, creation, face, ops, views
+from luchina.autograd import enable_grad, inference_mode, is_inference_mode_enabled, no_grad, set_grad_enabled
+from luchina.autograd.modes import is_grad_enabled
+from luchina.devices import device
+from luchina.dtypes import (
+    bfloat16,
+    dtype,
+    finfo,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    promote_types,
+    set_default_dtype,
+    short,
+    uint8,
+)
+from luchina.dtypes import bool_ as bool
+from luchina.shape import Size
+from luchina.tensor import Tensor
+
+__version__ = "0.1.0"
+
+float = float32
+double = float64
+int = int32
+inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
+
+face.install(globals())
+face.install_operators()
+views.install(globals())
+creation.install(globals())
+conversion.install(globals())
+
+from luchina import indexing  # noqa: E402
+from luchina import random as _random  # noqa: E402
+
+indexing.install()
+_random.install(globals())
+
+_LAZY = ("nn", "optim", "utils", "random", "linalg", "cuda", "amp", "backends", "fused", "autograd", "hub", "datasets")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"luchina.{name}")
+    if name in ("save", "load"):
+        return getattr(importlib.import_module("luchina.serialization"), name)
+    if name == "set_printoptions":
+        return importlib.import_module("luchina.printing").set_printoptions
+    if name in ("set_num_threads", "get_num_threads"):
+        return getattr(importlib.import_module("luchina.runtime.threads"), name)
+    raise AttributeError(f"module 'luchina' has no attribute '{name}'")

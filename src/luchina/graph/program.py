@@ -143,8 +143,10 @@ def _run(targets: list[Value]) -> None:
     statistics["runs"] += 1
     for value, buffer in zip(targets, buffers):
         value.buffer = buffer
-        if not value.needs_grad or value.freed:
+        if not value.needs_grad:
             value.op = None
+            value.inputs = ()
+        elif value.freed and value.op is not None and any(value.op.reads):
             value.inputs = ()
     if observers:
         run = Run(targets, order, executable, new)

@@ -119,6 +119,7 @@ class Value:
         weak: this is a Python number, which does not take part in promotion as a tensor does.
         needs_grad: a gradient flows through it.
         cell, version: the version counter of the tensors that showed this Value, and its reading at that time.
+        context: what a user's own autograd function keeps for its backward.
         hooks: what the autograd engine has to do when the cotangent of this Value is known (a ``Hooks``), or None.
         freed: backward has passed and let go of what it needed.
         sequence: order of recording; backward goes the other way.
@@ -129,6 +130,7 @@ class Value:
         "attrs",
         "buffer",
         "cell",
+        "context",
         "dtype",
         "freed",
         "hooks",
@@ -163,9 +165,10 @@ class Value:
         self.buffer = buffer
         self.number = number
         self.weak = weak
-        self.cell = None
+        self.cell: Any = None
+        self.context: Any = None
         self.version = 0
-        self.hooks = None
+        self.hooks: Any = None
         self.freed = False
         self.sequence = next(_sequence)
 

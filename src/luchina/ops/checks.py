@@ -20,7 +20,7 @@ def host(value: Value) -> np.ndarray:
         return np.array(value.number)
     if value.buffer is None:
         program.realize_only(value)
-    return as_numpy(value.buffer, value.dtype.numpy, value.shape)
+    return as_numpy(value.buffer, value.dtype.name, value.shape)
 
 
 def any_zero(value: Value) -> bool:

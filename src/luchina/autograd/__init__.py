@@ -1,0 +1,148 @@
+"""Automatic differentiation: ``backward``, ``grad``, the modes that switch recording, and custom functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from luchina.autograd import engine
+from luchina.autograd.modes import enable_grad, inference_mode, is_inference_mode_enabled, no_grad, set_grad_enabled
+from luchina.graph import program
+from luchina.graph.value import Value
+from luchina.ops.registry import full
+
+__all__ = [
+    "Function",
+    "backward",
+    "enable_grad",
+    "functional",
+    "grad",
+    "inference_mode",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+BACKWARD_LIMIT = 1000  # pending storages after which a backward pass runs what is recorded
+
+
+def _as_sequence(x: Any) -> tuple:
+    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def _roots(tensors: Sequence[Any], gradients: Any) -> list[tuple[Value, Value]]:
+    given = _as_sequence(gradients) if gradients is not None else (None,) * len(tensors)
+    if len(given) != len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(given)} gradients")
+    roots = []
+    for tensor, gradient in zip(tensors, given):
+        value = tensor._read()
+        if gradient is None:
+            if value.needs_grad and tensor.numel() != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            cotangent = full(value.shape, 1, value.dtype)
+        else:
+            if gradient.shape != tensor.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{tensors.index(tensor)}] has a shape of {gradient.shape} and "
+                    f"output[{tensors.index(tensor)}] has a shape of {tensor.shape}."
+                )
+            cotangent = gradient._read()
+        if not value.needs_grad:
+            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+        roots.append((value, cotangent))
+    return roots
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Gradients of ``tensors`` with respect to the leaves (or ``inputs``), added to their ``.grad``.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.autograd.backward.html
+    """
+    tensors = _as_sequence(tensors)
+    targets = None
+    if inputs is not None:
+        targets = [t._read() for t in _as_sequence(inputs)]
+        if not targets:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        for tensor in _as_sequence(inputs):
+            if not tensor._leaf:
+                tensor.retain_grad()
+    engine.backward(
+        _roots(tensors, grad_tensors),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        accumulate=targets,
+    )
+    if program.pending_count() > BACKWARD_LIMIT:
+        program.realize(())
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple:
+    """The gradients of ``outputs`` with respect to ``inputs``, returned instead of accumulated.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.autograd.grad.html
+    """
+    from luchina.tensor import wrap_value
+
+    if is_grads_batched:
+        raise RuntimeError("autograd.grad(is_grads_batched=True) is not there yet")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    outputs, inputs = _as_sequence(outputs), _as_sequence(inputs)
+    wanted = []
+    for tensor in inputs:
+        value = tensor._read()
+        if not value.needs_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+        wanted.append(value)
+    found = engine.backward(
+        _roots(outputs, grad_outputs),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        wanted=wanted,
+    )
+    result = []
+    for tensor, value in zip(inputs, found):
+        if value is None:
+            if materialize_grads:
+                result.append(wrap_value(full(tuple(tensor.shape), 0, tensor.dtype)))
+                continue
+            if not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True "
+                    "if this is the desired behavior."
+                )
+            result.append(None)
+        else:
+            result.append(wrap_value(value))
+    return tuple(result)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Function", "function", "once_differentiable"):
+        from luchina.autograd import function
+
+        return function if name == "function" else getattr(function, name)
+    if name in ("functional", "gradcheck", "gradgradcheck"):
+        from luchina.autograd import functional
+
+        return functional if name == "functional" else getattr(functional, name)
+    raise AttributeError(f"module 'luchina.autograd' has no attribute '{name}'")

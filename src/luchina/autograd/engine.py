@@ -1,0 +1,179 @@
+"""Reverse mode: from a loss back to every leaf, along the Value graph.
+
+Values are visited in the opposite order of their recording, each once, when all cotangents that reach it are summed. An
+operation's ``vjp`` turns the cotangent of its result into those of its inputs, as further Values: nothing is computed
+here, so the gradients are compiled together with the forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from luchina.graph.value import OUT, PICK, Value, mode
+from luchina.ops.movement import expand, sum_to
+from luchina.ops.pointwise import add, cast
+
+
+class Hooks:
+    """What must happen when a Value's cotangent is known. The tensor face derives its own from this."""
+
+    is_leaf = False
+
+    def transform(self, gradient: Value) -> Value:
+        """The cotangent after the user's hooks."""
+        return gradient
+
+    def accumulate(self, gradient: Value) -> None:
+        """Add it to the leaf's ``.grad``."""
+
+
+TWICE = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access saved "
+    "tensors after calling backward."
+)
+
+
+def backward(
+    roots: Sequence[tuple[Value, Value]],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+    wanted: Sequence[Value] | None = None,
+    accumulate: Sequence[Value] | None = None,
+) -> list[Value | None]:
+    """Send the cotangents of ``roots`` back.
+
+    With ``wanted``, return the cotangents of those Values (None where nothing reaches them) and touch no leaf. Otherwise
+    every leaf accumulates; with ``accumulate``, only those Values do (leaf or not).
+    """
+    order = _reachable([value for value, _ in roots])
+    targets = wanted if wanted is not None else accumulate
+    needed = _leading_to(order, targets) if targets is not None else None
+    cotangents: dict[int, Any] = {}
+    for value, cotangent in roots:
+        _add(cotangents, value, cotangent)
+    caught: dict[int, Value] = {}
+    asked = {id(value) for value in targets or ()}
+    before = mode.grad
+    mode.grad = create_graph
+    try:
+        for value in order:
+            gradient = cotangents.pop(id(value), None)
+            if gradient is None:
+                continue
+            if value.hooks is not None and type(gradient) is not list:
+                gradient = value.hooks.transform(gradient)
+            if id(value) in asked:
+                caught[id(value)] = gradient
+            if value.op is None or value.op.vjp is None:
+                if value.hooks is not None and targets is None:
+                    value.hooks.accumulate(gradient)
+                continue
+            if needed is not None and id(value) not in needed:
+                continue
+            _propagate(value, gradient, cotangents, needed)
+        if accumulate is not None:
+            for value in accumulate:
+                if id(value) in caught and value.hooks is not None:
+                    value.hooks.accumulate(caught[id(value)])
+    finally:
+        mode.grad = before
+    if not retain_graph:
+        for value in order:
+            if value.op is not None and value.op.vjp is not None and (needed is None or id(value) in needed):
+                release(value)
+    return [caught.get(id(value)) for value in wanted or ()]
+
+
+def _propagate(value: Value, gradient: Any, cotangents: dict[int, Any], needed: set[int] | None) -> None:
+    op = value.op
+    assert op is not None and op.vjp is not None
+    if op is PICK:
+        parent = value.inputs[0]
+        parts = cotangents.setdefault(id(parent), [])
+        index = value.attrs[0]
+        parts.extend([None] * (index + 1 - len(parts)))
+        parts[index] = gradient if parts[index] is None else add(parts[index], gradient)
+        return
+    if value.freed and any(op.reads):
+        raise RuntimeError(TWICE)
+    check_unmodified(value)
+    for source, cotangent in zip(value.inputs, op.vjp(gradient, value)):
+        if cotangent is None or not source.needs_grad or (needed is not None and id(source) not in needed):
+            continue
+        _add(cotangents, source, fit(cotangent, source))
+
+
+def release(value: Value) -> None:
+    """Backward has passed: what the Value kept for it may go (once the Value itself is computed)."""
+    value.freed = True
+    if value.buffer is not None and value.op is not None and any(value.op.reads):
+        value.inputs = ()
+
+
+def check_unmodified(value: Value) -> None:
+    """PyTorch's error if a Value that the derivative reads was overwritten in the meantime."""
+    op = value.op
+    assert op is not None
+    for source, reads in zip(value.inputs, op.reads):
+        if not source.needs_grad:
+            continue
+        for number in reads:
+            if number >= len(value.inputs):
+                continue
+            read = value if number == OUT else value.inputs[number]
+            if read.cell is not None and read.cell.version != read.version:
+                where = f", which is output 0 of {read.op.grad_name}Backward0," if read.op and read.needs_grad else ""
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"[torch.{read.cell.title(read.dtype)} {list(read.shape)}]{where} is at version "
+                    f"{read.cell.version}; expected version {read.version} instead. Hint: the backtrace further above "
+                    "shows the operation that failed to compute its gradient. The variable in question was changed in "
+                    "there or anywhere later. Good luck!"
+                )
+
+
+def fit(cotangent: Value, source: Value) -> Value:
+    """The cotangent in its input's shape (summed over what was broadcast) and dtype."""
+    if cotangent.shape != source.shape:
+        if cotangent.size < source.size or len(cotangent.shape) < len(source.shape):
+            cotangent = expand(cotangent, source.shape)
+        else:
+            cotangent = sum_to(cotangent, source.shape)
+    return cast(cotangent, source.dtype)
+
+
+def _add(cotangents: dict[int, Any], value: Value, cotangent: Value) -> None:
+    have = cotangents.get(id(value))
+    cotangents[id(value)] = cotangent if have is None else add(have, cotangent)
+
+
+def _reachable(roots: Sequence[Value]) -> list[Value]:
+    """Every Value with a gradient that the roots depend on, latest recording first."""
+    found: dict[int, Value] = {}
+    stack = [root for root in roots if root.needs_grad]
+    while stack:
+        value = stack.pop()
+        if id(value) in found:
+            continue
+        found[id(value)] = value
+        for source in value.inputs:
+            if source.needs_grad and id(source) not in found:
+                stack.append(source)
+    return sorted(found.values(), key=_sequence, reverse=True)
+
+
+def _sequence(value: Value) -> int:
+    return value.sequence
+
+
+def _leading_to(order: Sequence[Value], targets: Sequence[Value]) -> set[int]:
+    """Which of the Values depend on a target (the targets included)."""
+    leading = {id(value) for value in targets}
+    for value in reversed(order):
+        if any(id(source) in leading for source in value.inputs):
+            leading.add(id(value))
+    return leading

@@ -1,0 +1,259 @@
+"""Methods that convert, copy and fill tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from luchina import devices, dtypes
+from luchina.creation import as_dtype
+from luchina.devices import device
+from luchina.dtypes import dtype
+from luchina.face import expandable, settle, write
+from luchina.graph import program
+from luchina.graph.value import mode
+from luchina.ops import creation as ops
+from luchina.ops.movement import CLONE, expand
+from luchina.ops.pointwise import cast
+from luchina.tensor import Tensor, wrap_value
+
+
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Another dtype and/or device; the tensor itself if nothing changes.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.Tensor.to.html
+    """
+    wanted, where, copy = kwargs.get("dtype"), kwargs.get("device"), bool(kwargs.get("copy", False))
+    unknown = set(kwargs) - {"dtype", "device", "copy", "non_blocking", "memory_format", "other"}
+    if unknown:
+        raise TypeError(f"to() got an unexpected keyword argument '{sorted(unknown)[0]}'")
+    if "other" in kwargs:
+        args = (kwargs["other"], *args)
+    for i, x in enumerate(args):
+        if isinstance(x, Tensor):
+            wanted, where = x.dtype, x.device
+        elif isinstance(x, dtype) or x in (float, int, bool):
+            wanted = x
+        elif isinstance(x, (str, device)) or (isinstance(x, int) and not isinstance(x, bool)):
+            where = x
+        elif isinstance(x, bool):
+            copy = x if i == len(args) - 1 and len([a for a in args if isinstance(a, bool)]) == 2 else copy
+        elif x is not None:
+            raise TypeError(f"to() received an invalid combination of arguments - got ({type(x).__name__})")
+    if where is not None:
+        devices.resolve(where)
+    d = self.dtype if wanted is None else as_dtype(wanted)
+    if d is self.dtype:
+        return self.clone() if copy else self
+    result = wrap_value(cast(self._read(), d))
+    settle((self,), result)
+    return result
+
+
+def _converter(d: dtype, name: str) -> Callable[..., Tensor]:
+    def convert(self: Tensor, memory_format: Any = None) -> Tensor:
+        return to(self, d)
+
+    convert.__name__ = name
+    convert.__doc__ = f"The tensor as {d}."
+    return convert
+
+
+_CONVERTERS = {
+    "float": dtypes.float32, "double": dtypes.float64, "half": dtypes.float16, "bfloat16": dtypes.bfloat16,
+    "long": dtypes.int64, "int": dtypes.int32, "short": dtypes.int16, "char": dtypes.int8, "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
+}  # fmt: skip
+
+
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the dtype of another."""
+    return to(self, other.dtype)
+
+
+def cpu(self: Tensor) -> Tensor:
+    """The tensor on the CPU."""
+    return to(self, "cpu")
+
+
+def cuda(self: Tensor, device: Any = None) -> Tensor:
+    """The tensor on a CUDA device; an error that says what is there, without one."""
+    return to(self, "cuda" if device is None else device)
+
+
+def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor itself if its elements lie in row-major order, else a copy that does."""
+    if self.is_contiguous():
+        return self
+    result = wrap_value(CLONE(self._read()))
+    settle((self,), result)
+    return result
+
+
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Elements from another tensor, broadcast and converted."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    self._check_writable()
+    value = cast(src._read(), self.dtype)
+    if not expandable(value.shape, self.shape):
+        lead = self.ndim - value.ndim
+        axis = next((i for i, n in enumerate(value.shape) if lead + i >= 0 and n not in (1, self.shape[lead + i])), 0)
+        raise RuntimeError(
+            f"The size of tensor a ({self.shape[max(lead + axis, 0)] if self.ndim else 1}) must match the size of tensor b "
+            f"({value.shape[axis]}) at non-singleton dimension {max(lead + axis, 0)}"
+        )
+    self._write(expand(value, tuple(self.shape)))
+    return self
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Every element becomes ``value``."""
+    self._check_writable()
+    if isinstance(value, Tensor):
+        write(self, ops.fill(self._read(), value._read()))
+    else:
+        self._write(ops.fill(self._read(), value))
+    return self
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    self._check_writable()
+    self._write(ops.zero(self._read()))
+    return self
+
+
+def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """The main diagonal becomes ``fill_value``."""
+    if self.ndim < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    n = min(self.shape)
+    if self.ndim > 2 and len(set(self.shape)) != 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    if wrap:
+        raise RuntimeError("fill_diagonal_(wrap=True) is not there yet")
+    self.as_strided((n,), (sum(self.stride()),), self.storage_offset()).fill_(fill_value)
+    return self
+
+
+def resize_(self: Tensor, *sizes: Any) -> Tensor:
+    """Another shape in place, for tensors that autograd does not know."""
+    from luchina.creation import empty
+    from luchina.shape import Size, as_shape
+
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    shape = as_shape(sizes)
+    fresh = empty(shape, dtype=self.dtype)
+    n = min(fresh.numel(), self.numel())
+    if n and fresh.numel() != self.numel():
+        fresh.view(-1)[:n] = self.reshape(-1)[:n]
+    elif n:
+        fresh = self.reshape(shape)
+    self._storage, self._shape, self._strides, self._offset = fresh._storage, Size(shape), fresh._strides, fresh._offset
+    self._generation = -1
+    return self
+
+
+def set_(self: Tensor, source: Tensor) -> Tensor:
+    """Become a tensor on the memory of ``source``."""
+    if mode.grad and self.requires_grad:
+        raise RuntimeError("set_() on a tensor that requires grad is not allowed")
+    self.data = source
+    return self
+
+
+def share_memory_(self: Tensor) -> Tensor:
+    """Accepted for compatibility with programs that share tensors with worker processes, which get copies here."""
+    raise RuntimeError("tensors in memory shared between processes are not there yet")
+
+
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """Page-locked memory needs an accelerator; without one this is PyTorch's error."""
+    raise RuntimeError("Cannot access accelerator device when none is available.")
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether the memory is page-locked: never on a CPU."""
+    return False
+
+
+def is_same_size(self: Tensor, other: Tensor) -> bool:
+    """Whether the shapes are equal."""
+    return self.shape == other.shape
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether shapes and all elements are equal."""
+    if input.shape != other.shape:
+        return False
+    return bool((input == other).all().item()) if input.numel() else True
+
+
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
+    """Whether all elements are close; see ``isclose``."""
+    return bool(input.isclose(other, rtol, atol, equal_nan).all().item())
+
+
+def dlpack(self: Tensor, **options: Any) -> Any:
+    """A DLPack capsule of this tensor's memory."""
+    if self.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    return self._shared_array().__dlpack__()
+
+
+def dlpack_device(self: Tensor) -> tuple[int, int]:
+    """(kDLCPU, 0)."""
+    return (1, 0)
+
+
+def apply_(self: Tensor, function: Callable[[Any], Any]) -> Tensor:
+    """A Python function on each element, in place: slow, for experiments."""
+    import numpy as np
+
+    if self.requires_grad:
+        raise RuntimeError("can't apply_ on a Variable that requires grad")
+    array = np.array(self.tolist(), dtype=object)
+    changed = np.frompyfunc(function, 1, 1)(array)
+    from luchina.creation import tensor
+
+    return copy_(self, tensor(changed.tolist() if isinstance(changed, np.ndarray) else changed, dtype=self.dtype))
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def numel(input: Tensor) -> int:
+    """Number of elements."""
+    return input.numel()
+
+
+def synchronize() -> None:
+    """Run everything that was recorded."""
+    program.realize(())
+
+
+METHODS = (
+    to, type_as, cpu, cuda, contiguous, copy_, fill_, zero_, fill_diagonal_, resize_, set_, share_memory_, pin_memory,
+    is_pinned, is_same_size, equal, allclose, apply_,
+)  # fmt: skip
+
+
+def install(namespace: dict[str, Any]) -> None:
+    """Conversions as methods, and the few that are functions too."""
+    for function in METHODS:
+        setattr(Tensor, function.__name__, function)
+    for name, d in _CONVERTERS.items():
+        setattr(Tensor, name, _converter(d, name))
+    Tensor.__dlpack__ = dlpack
+    Tensor.__dlpack_device__ = dlpack_device
+    namespace.update(equal=equal, allclose=allclose, is_tensor=is_tensor, numel=numel)
+    namespace["is_floating_point"] = Tensor.is_floating_point
+    namespace["is_complex"] = Tensor.is_complex
+
+

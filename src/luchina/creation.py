@@ -1,0 +1,520 @@
+"""Making tensors: from data, from numbers, from other people's memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from luchina import devices, dtypes
+from luchina.dtypes import dtype
+from luchina.graph.value import Value, from_buffer, mode
+from luchina.ops import creation as ops
+from luchina.ops.movement import contiguous_strides
+from luchina.ops.registry import full as full_value
+from luchina.runtime import buffers
+from luchina.shape import Size, as_shape
+from luchina.storage import Storage
+from luchina.tensor import Tensor, make, wrap_value
+
+
+def _finish(tensor: Tensor, device: Any, requires_grad: bool) -> Tensor:
+    devices.resolve(device)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    for n in shape:
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
+    return tuple(shape)
+
+
+def _pick_dtype(d: dtype | None) -> dtype:
+    if d is None:
+        return dtypes.get_default_dtype()
+    return as_dtype(d)
+
+
+_PYTHON_TYPES = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_}
+
+
+def as_dtype(d: Any) -> dtype:
+    """A dtype, also given as Python's ``float``, ``int`` or ``bool``."""
+    if isinstance(d, dtype):
+        return d
+    if d in _PYTHON_TYPES:
+        return _PYTHON_TYPES[d]
+    raise TypeError(f"dtype must be a luchina dtype, not {d!r}")
+
+
+# ---- from data
+
+
+def from_array(array: np.ndarray, d: dtype, cls: type = Tensor) -> Tensor:
+    """A tensor with a copy of a host array's numbers (bfloat16 given as its bits)."""
+    array = np.ascontiguousarray(array, d.numpy).reshape(array.shape)
+    buffer = buffers.allocate(array.nbytes)
+    if array.nbytes:
+        import ctypes
+
+        ctypes.memmove(buffer.ptr, array.ctypes.data, array.nbytes)
+    return wrap_value(from_buffer(buffer, array.shape, d), cls)
+
+
+def _to_bfloat16(array: np.ndarray) -> np.ndarray:
+    """Bits of the nearest bfloat16 of each number, halves to even; nan stays nan."""
+    wide = np.ascontiguousarray(array, np.float32)
+    bits = wide.view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(wide), np.uint16(0x7FC0), rounded).astype(np.uint16)
+
+
+def _shape_of(data: Any) -> tuple[int, ...]:
+    shape: list[int] = []
+    while isinstance(data, (list, tuple)):
+        shape.append(len(data))
+        if not data:
+            break
+        data = data[0]
+    if hasattr(data, "shape") and shape:
+        shape += data.shape
+    return tuple(shape)
+
+
+def _check_nesting(data: Any, shape: tuple[int, ...], axis: int = 0) -> None:
+    """PyTorch's error for ragged lists."""
+    if axis == len(shape):
+        if isinstance(data, (list, tuple)):
+            raise ValueError(f"too many dimensions '{type(data).__name__}'")
+        return
+    if not isinstance(data, (list, tuple)):
+        if hasattr(data, "shape"):
+            return
+        raise TypeError(f"not a sequence: {type(data).__name__}")
+    if len(data) != shape[axis]:
+        raise ValueError(
+            f"expected sequence of length {shape[axis]} at dim {axis} (got {len(data)})"
+        )
+    for element in data:
+        _check_nesting(element, shape, axis + 1)
+
+
+def _leaves(data: Any) -> Any:
+    if isinstance(data, (list, tuple)):
+        for element in data:
+            yield from _leaves(element)
+    else:
+        yield data
+
+
+def _infer(data: Any) -> dtype:
+    """The dtype that PyTorch gives nested Python data."""
+    kinds = set()
+    for x in _leaves(data):
+        if isinstance(x, Tensor):
+            kinds.add(x.dtype)
+        elif isinstance(x, (bool, np.bool_)):
+            kinds.add(dtypes.bool_)
+        elif isinstance(x, np.generic):
+            kinds.add(dtypes.FROM_NUMPY[x.dtype])
+        elif isinstance(x, int):
+            kinds.add(dtypes.int64)
+        elif isinstance(x, float):
+            kinds.add(dtypes.get_default_dtype())
+        elif isinstance(x, complex):
+            raise TypeError("luchina has no complex dtypes yet")
+        elif isinstance(x, str):
+            raise TypeError("new(): invalid data type 'str'")
+        else:
+            raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
+    result = None
+    for d in kinds:
+        result = d if result is None else dtypes.promote_types(result, d)
+    return result or dtypes.get_default_dtype()
+
+
+def tensor(
+    data: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A new tensor with a copy of ``data``: numbers, nested lists, arrays, tensors.
+
+    >>> import luchina
+    >>> luchina.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+
+    Source: https://pytorch.org/docs/stable/generated/torch.tensor.html
+    """
+    devices.resolve(device)
+    wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(data, Tensor):
+        import warnings
+
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
+        result = data.detach().clone() if wanted in (None, data.dtype) else data.detach().to(wanted)
+        return _finish(result, device, requires_grad)
+    return _finish(_from_data(data, wanted), device, requires_grad)
+
+
+def _from_data(data: Any, wanted: dtype | None) -> Tensor:
+    if isinstance(data, np.ndarray) or (isinstance(data, np.generic) and not isinstance(data, (float, int))):
+        source = dtypes.FROM_NUMPY.get(data.dtype)
+        if source is None:
+            raise TypeError(_numpy_types(data.dtype))
+        array = np.asarray(data)
+        found = wanted or source
+    else:
+        if hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
+            return _from_data(np.asarray(data), wanted)
+        shape = _shape_of(data)
+        _check_nesting(data, shape)
+        found = wanted or _infer(data)
+        plain = _plain(data)
+        if not found.is_floating_point and found is not dtypes.bool_:
+            limits = dtypes.iinfo(found)
+            array = np.array(plain, dtype=object).reshape(shape) if not shape or 0 in shape else np.array(plain)
+            if array.dtype.kind == "f":
+                if not np.isfinite(array).all():
+                    raise RuntimeError(f"value cannot be converted to type {_C_NAMES[found.name]} without overflow")
+                array = np.trunc(array)
+            if array.size and (int(array.max()) > limits.max or int(array.min()) < limits.min):
+                if found is dtypes.int64:
+                    raise RuntimeError("Overflow when unpacking long long")
+                raise RuntimeError(f"value cannot be converted to type {_C_NAMES[found.name]} without overflow")
+        elif found is dtypes.bool_:
+            array = np.array(plain, dtype=object).astype(bool)
+        else:
+            array = np.array(plain, dtype=np.float64)
+        array = array.reshape(shape) if array.shape != shape and 0 in shape else array
+    if found is dtypes.bfloat16:
+        return from_array(_to_bfloat16(array.astype(np.float32)), found)
+    with np.errstate(all="ignore"):
+        return from_array(array.astype(found.numpy), found)
+
+
+_C_NAMES = {"int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t", "uint8": "uint8_t"}
+
+
+def _plain(data: Any) -> Any:
+    """Nested data with every tensor in it as Python numbers."""
+    if isinstance(data, (list, tuple)):
+        return [_plain(x) for x in data]
+    return data.tolist() if isinstance(data, Tensor) else data
+
+
+def _numpy_types(d: Any) -> str:
+    return (
+        f"can't convert np.ndarray of type {d if d.kind != 'O' else 'numpy.object_'}. The only supported types are: float64, float32, float16, "
+        "complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool."
+    )
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor on the memory of a numpy array: each sees the other's writes.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.from_numpy.html
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    d = dtypes.FROM_NUMPY.get(array.dtype)
+    if d is None:
+        raise TypeError(_numpy_types(array.dtype))
+    if any(s < 0 for s in array.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array  with array.copy().)"
+        )
+    if any(s % d.itemsize for s in array.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy array to reallocate the memory.")
+    strides = tuple(s // d.itemsize for s in array.strides)
+    extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, strides)) if array.size else 0
+    if array.size and array.flags["C_CONTIGUOUS"]:
+        strides = contiguous_strides(array.shape)
+    return from_memory(array.ctypes.data, extent, array.shape, strides, d, array)
+
+
+def from_memory(pointer: int, extent: int, shape: Sequence[int], strides: Sequence[int], d: dtype, owner: Any) -> Tensor:
+    """A tensor on memory that ``owner`` keeps alive: ``extent`` elements from ``pointer``."""
+    buffer = buffers.external(pointer, extent * d.itemsize, owner)
+    whole = math.prod(shape) == extent and tuple(strides) == contiguous_strides(shape)
+    value = from_buffer(buffer, tuple(shape) if whole else (extent,), d)
+    return make(Tensor, Storage(value, owned_elsewhere=True), Size(shape), tuple(strides), 0, d)
+
+
+def frombuffer(
+    buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A 1-d tensor on the memory of an object with the buffer protocol."""
+    array = np.frombuffer(buffer, dtype.numpy, count, offset)
+    result = from_memory(array.ctypes.data, array.size, array.shape, (1,), dtype, array)
+    return _finish(result, None, requires_grad)
+
+
+def as_tensor(data: Any, dtype: dtype | None = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, sharing memory where its dtype allows."""
+    devices.resolve(device)
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    if isinstance(data, np.ndarray) and data.dtype in dtypes.FROM_NUMPY and not any(s < 0 for s in data.strides):
+        shared = from_numpy(data)
+        return shared if dtype is None else shared.to(dtype)
+    return _from_data(data, None if dtype is None else as_dtype(dtype))
+
+
+asarray = as_tensor
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor on the memory of any DLPack exporter (numpy, PyTorch, JAX …) on the CPU."""
+    try:
+        return from_numpy(np.from_dlpack(source))
+    except (ValueError, BufferError):  # read-only exporters
+        return from_numpy(np.from_dlpack(source).copy())
+
+
+def legacy_tensor(cls: type, *args: Any, device: Any = None) -> Tensor:
+    """``Tensor(2, 3)`` (uninitialised) and ``Tensor([1, 2])`` (data, default dtype)."""
+    devices.resolve(device)
+    if not args:
+        return _empty((0,), dtypes.get_default_dtype(), cls)
+    first = args[0]
+    if len(args) == 1 and isinstance(first, Tensor):
+        result = first.detach()
+        result = result if first.dtype is dtypes.get_default_dtype() else result.to(dtypes.get_default_dtype())
+        return result.as_subclass(cls) if cls is not Tensor else result
+    if len(args) == 1 and (isinstance(first, (list, tuple)) and not isinstance(first, Size) or isinstance(first, np.ndarray)):
+        return _from_data(first, dtypes.get_default_dtype())
+    return _empty(_check_sizes(as_shape(args)), dtypes.get_default_dtype(), cls)
+
+
+def _empty(shape: tuple[int, ...], d: dtype, cls: type = Tensor) -> Tensor:
+    return wrap_value(from_buffer(buffers.allocate(math.prod(shape) * d.itemsize), tuple(shape), d), cls)
+
+
+# ---- from numbers
+
+
+def _shaped(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tensor]:
+    def make_tensor(
+        *sizes: Any,
+        size: Any = None,
+        dtype: dtype | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        out: Tensor | None = None,
+        layout: Any = None,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
+        devices.resolve(device)
+        shape = _check_sizes(as_shape(sizes if size is None else (size,)))
+        result = wrap_value(fill(shape, _pick_dtype(dtype)))
+        if out is not None:
+            from luchina.face import _into
+
+            return _into(out, result)
+        return _finish(result, device, requires_grad)
+
+    return make_tensor
+
+
+def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tensor]:
+    def make_tensor(
+        input: Tensor,
+        *,
+        dtype: dtype | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        layout: Any = None,
+        memory_format: Any = None,
+    ) -> Tensor:
+        devices.resolve(device)
+        return _finish(wrap_value(fill(tuple(input.shape), as_dtype(dtype) if dtype else input.dtype)), device, requires_grad)
+
+    return make_tensor
+
+
+def _zeros(shape: tuple[int, ...], d: dtype) -> Value:
+    return full_value(shape, 0, d)
+
+
+def _ones(shape: tuple[int, ...], d: dtype) -> Value:
+    return full_value(shape, 1, d)
+
+
+def _uninitialised(shape: tuple[int, ...], d: dtype) -> Value:
+    return from_buffer(buffers.allocate(math.prod(shape) * d.itemsize), shape, d)
+
+
+zeros, zeros_like = _shaped(_zeros), _like(_zeros)
+ones, ones_like = _shaped(_ones), _like(_ones)
+empty, empty_like = _shaped(_uninitialised), _like(_uninitialised)
+for _name, _function, _what in (
+    ("zeros", zeros, "Zeros"), ("ones", ones, "Ones"), ("empty", empty, "Uninitialised numbers"),
+):  # fmt: skip
+    _function.__name__ = _name
+    _function.__doc__ = f"{_what} of a shape.\n\nSource: https://pytorch.org/docs/stable/generated/torch.{_name}.html"
+for _name, _function in (("zeros_like", zeros_like), ("ones_like", ones_like), ("empty_like", empty_like)):
+    _function.__name__ = _name
+    _function.__doc__ = f"``{_name.split('_')[0]}`` in the shape and dtype of another tensor."
+
+
+def full(
+    size: Sequence[int], fill_value: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
+    out: Tensor | None = None, layout: Any = None,
+) -> Tensor:  # fmt: skip
+    """A shape filled with one number; its dtype follows the number's type.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.full.html
+    """
+    d = as_dtype(dtype) if dtype is not None else _number_dtype(fill_value)
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    result = wrap_value(ops.filled(_check_sizes(as_shape((size,))), fill_value, d))
+    if out is not None:
+        from luchina.face import _into
+
+        return _into(out, result)
+    return _finish(result, device, requires_grad)
+
+
+def _number_dtype(x: Any) -> dtype:
+    if isinstance(x, Tensor):
+        return x.dtype
+    if isinstance(x, bool):
+        return dtypes.bool_
+    return dtypes.int64 if isinstance(x, int) else dtypes.get_default_dtype()
+
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:  # fmt: skip
+    """``full`` in the shape and dtype of another tensor."""
+    return full(tuple(input.shape), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, dtype: dtype | None = None, device: Any = None,
+    requires_grad: bool = False, out: Tensor | None = None, layout: Any = None,
+) -> Tensor:  # fmt: skip
+    """start, start + step, … below end; integers unless an argument is a float.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.arange.html
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    floating = any(isinstance(x, float) for x in (start, end, step))
+    d = as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype() if floating else dtypes.int64
+    n = math.ceil((end - start) / step) if floating else -(-(end - start) // step)
+    result = wrap_value(ops.arange(int(n), start, step, d))
+    return _finish(result, device, requires_grad)
+
+
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
+    out: Tensor | None = None, layout: Any = None,
+) -> Tensor:  # fmt: skip
+    """``steps`` evenly spaced numbers from start to end, both included."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
+    return _finish(wrap_value(ops.linspace(float(start), float(end), steps, _pick_dtype(dtype))), device, requires_grad)
+
+
+def logspace(
+    start: float, end: float, steps: int, base: float = 10.0, *, dtype: dtype | None = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """base to the powers of a linspace."""
+    return _finish(base ** linspace(start, end, steps, dtype=dtype), device, requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
+    out: Tensor | None = None, layout: Any = None,
+) -> Tensor:  # fmt: skip
+    """Ones on the diagonal of an (n, m) matrix."""
+    rows, columns = _check_sizes((n, n if m is None else m))
+    return _finish(wrap_value(ops.eye(rows, columns, _pick_dtype(dtype))), device, requires_grad)
+
+
+def scalar_tensor(x: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A 0-d tensor."""
+    return full((), x, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: dtype = dtypes.int64, device: Any = None) -> Tensor:
+    """(2, n) coordinates of the lower triangle."""
+    return from_array(np.stack(np.tril_indices(row, offset, col)), dtype)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: dtype = dtypes.int64, device: Any = None) -> Tensor:
+    """(2, n) coordinates of the upper triangle."""
+    return from_array(np.stack(np.triu_indices(row, offset, col)), dtype)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Coordinate grids of 1-d tensors."""
+    vectors = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    swap = indexing == "xy" and len(vectors) >= 2
+    if swap:
+        vectors[0], vectors[1] = vectors[1], vectors[0]
+    shape = [v.numel() for v in vectors]
+    grids = [
+        v.reshape([-1 if i == j else 1 for j in range(len(vectors))]).expand(shape) for i, v in enumerate(vectors)
+    ]
+    if swap:
+        grids = [g.transpose(0, 1) for g in grids]
+        grids[0], grids[1] = grids[1], grids[0]
+    return tuple(grids)
+
+
+def complex_missing(*args: Any, **kwargs: Any) -> Tensor:
+    """Complex numbers are not there yet."""
+    raise RuntimeError("luchina has no complex dtypes yet")
+
+
+def is_grad_enabled() -> bool:
+    """Whether what is computed now is recorded for gradients."""
+    return mode.grad
+
+
+FUNCTIONS = {
+    f.__name__: f
+    for f in (
+        tensor, from_numpy, frombuffer, as_tensor, from_dlpack, zeros, zeros_like, ones, ones_like, empty, empty_like,
+        full, full_like, arange, linspace, logspace, eye, scalar_tensor, tril_indices, triu_indices, meshgrid,
+    )
+}  # fmt: skip
+FUNCTIONS["asarray"] = as_tensor
+FUNCTIONS["complex"] = complex_missing
+
+
+def _new(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, dtype: dtype | None = None, **kwargs: Any) -> Tensor:
+        return function(*args, dtype=dtype or self.dtype, **kwargs)
+
+    return method
+
+
+def install(namespace: dict[str, Any]) -> None:
+    """Creation functions, and their ``new_*`` methods."""
+    namespace.update(FUNCTIONS)
+    for name, function in (("zeros", zeros), ("ones", ones), ("empty", empty), ("full", full), ("tensor", tensor)):
+        setattr(Tensor, f"new_{name}", _new(function))

@@ -1,0 +1,237 @@
+"""From the list of operations to functions and methods on tensors.
+
+``lift`` turns a function on Values into one on tensors: it reads its tensors, calls, and wraps the results. ``install``
+does so for every public operation: ``luchina.exp``, ``Tensor.exp``, ``Tensor.exp_``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from luchina import dtypes
+from luchina.graph import program
+from luchina.graph.value import Value, mode
+from luchina.ops.movement import expand
+from luchina.ops.pointwise import cast, dtype_title
+from luchina.ops.registry import PUBLIC
+from luchina.tensor import Tensor, wrap_value
+
+
+def read(x: Any) -> Any:
+    """Tensors (also inside lists and tuples) as Values, anything else as it is."""
+    if isinstance(x, Tensor):
+        return x._read()
+    if x.__class__ in (list, tuple) and x and any(isinstance(e, Tensor) for e in x):
+        return [e._read() if isinstance(e, Tensor) else e for e in x]
+    return x
+
+
+def shown(x: Any) -> Any:
+    """Values (also inside tuples) as new tensors."""
+    if x.__class__ is Value:
+        return wrap_value(x)
+    if isinstance(x, tuple):
+        parts = [shown(e) for e in x]
+        return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    if x.__class__ is list:
+        return [shown(e) for e in x]
+    return x
+
+
+def _shared(args: tuple) -> bool:
+    for x in args:
+        if isinstance(x, Tensor):
+            if (x._storage.owned_elsewhere or x._storage._exports is not None) and x._storage.shared:
+                return True
+        elif x.__class__ in (list, tuple) and _shared(tuple(x)):
+            return True
+    return False
+
+
+def settle(args: tuple, result: Any) -> None:
+    """Memory that numpy shares may change at any time: what was read from it is computed now."""
+    if _shared(args):
+        program.realize(_values(result))
+
+
+def _values(result: Any) -> list[Value]:
+    if isinstance(result, Tensor):
+        return [result._read()]
+    if isinstance(result, (tuple, list)):
+        return [v for e in result for v in _values(e)]
+    return []
+
+
+def lift(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The function on tensors that does what ``call`` does on Values. ``out=`` is understood."""
+
+    @functools.wraps(call)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            if "out" in kwargs:
+                return _into(kwargs.pop("out"), function(*args, **kwargs))
+            if "self" in kwargs:
+                kwargs["input"] = kwargs.pop("self")
+            inputs = (*args, *kwargs.values())
+            result = shown(call(*[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()}))
+        else:
+            inputs = args
+            result = shown(call(*[read(a) for a in args]))
+        settle(inputs, result)
+        return result
+
+    return function
+
+
+def _into(out: Any, result: Any) -> Any:
+    """The meaning of ``out=``: written there, resized if the shape differs."""
+    if out is None:
+        return result
+    if isinstance(result, tuple):
+        for target, part in zip(out, result, strict=True):
+            _into(target, part)
+        return out
+    if mode.grad and (out.requires_grad or result.requires_grad):
+        raise RuntimeError(
+            "out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+        )
+    if dtypes.category(result.dtype) > dtypes.category(out.dtype):
+        raise RuntimeError(
+            f"result type {dtype_title(result.dtype)} can't be cast to the desired output type {dtype_title(out.dtype)}"
+        )
+    if out.shape != result.shape:
+        fresh = result.to(out.dtype)
+        out._storage, out._shape, out._strides, out._offset = fresh._storage, fresh._shape, fresh._strides, 0
+        out._base, out._generation = None, -1
+        return out
+    out._write(cast(result._read(), out.dtype))
+    return out
+
+
+def in_place(call: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The method ``name`` that writes the result of ``call`` into its own tensor."""
+
+    @functools.wraps(call)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self._check_writable()
+        value = call(self._read(), *[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()})
+        write(self, value, name)
+        return self
+
+    method.__name__ = name
+    method.__doc__ = f"In-place version of ``{call.__name__}``."
+    return method
+
+
+def write(target: Tensor, value: Value, name: str = "") -> None:
+    """Write ``value`` into a tensor, by the rules of in-place operations: shape and dtype of the target stay."""
+    if value.dtype is not target.dtype:
+        if dtypes.category(value.dtype) > dtypes.category(target.dtype):
+            raise RuntimeError(
+                f"result type {dtype_title(value.dtype)} can't be cast to the desired output type "
+                f"{dtype_title(target.dtype)}"
+            )
+        value = cast(value, target.dtype)
+    if value.shape != target.shape:
+        if len(value.shape) > len(target.shape) or expandable(value.shape, target.shape) is False:
+            raise RuntimeError(
+                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(value.shape)}"
+            )
+        value = expand(value, tuple(target.shape))
+    target._write(value)
+
+
+def expandable(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether ``shape`` broadcasts to ``target``."""
+    lead = len(target) - len(shape)
+    return lead >= 0 and all(n in (1, m) for n, m in zip(shape, target[lead:]))
+
+
+def install(namespace: dict[str, Any]) -> None:
+    """Put every public operation into the ``luchina`` namespace and onto ``Tensor``."""
+    for entry in PUBLIC.values():
+        function = lift(entry.call)
+        if entry.function:
+            namespace.setdefault(entry.name, function)
+        if entry.method and entry.name not in Tensor.__dict__:
+            setattr(Tensor, entry.name, function)
+        if entry.inplace:
+            name = entry.name + "_"
+            if name not in Tensor.__dict__:
+                setattr(Tensor, name, in_place(entry.call, name))
+                if entry.function:
+                    namespace.setdefault(name, getattr(Tensor, name))
+
+
+# ---- operators
+
+_NUMBERS = (bool, int, float)
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
+    call = PUBLIC[name].call
+
+    def method(self: Tensor, other: Any) -> Any:
+        if isinstance(other, Tensor):
+            right = other._read()
+        elif other.__class__ in _NUMBERS or _is_numpy_number(other):
+            right = other
+        else:
+            return NotImplemented
+        left = self._read()
+        result = wrap_value(call(right, left) if reflected else call(left, right))
+        if self._storage.owned_elsewhere or self._storage._exports is not None or right.__class__ is Value:
+            settle((self, other), result)
+        return result
+
+    return method
+
+
+def _is_numpy_number(x: Any) -> bool:
+    return isinstance(x, _NUMBERS) or (hasattr(x, "dtype") and hasattr(x, "item") and getattr(x, "ndim", 1) == 0)
+
+
+def _inplace_operator(name: str) -> Callable[..., Any]:
+    method = in_place(PUBLIC[name].call, name + "_")
+
+    def operator(self: Tensor, other: Any) -> Any:
+        if isinstance(other, Tensor) or _is_numpy_number(other):
+            return method(self, other)
+        return NotImplemented
+
+    return operator
+
+
+_BINARY = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
+    "pow": "pow", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "bitwise_left_shift",
+    "rshift": "bitwise_right_shift",
+}  # fmt: skip
+
+
+def install_operators() -> None:
+    """Python's operators on tensors."""
+    for operator, name in _BINARY.items():
+        setattr(Tensor, f"__{operator}__", _operator(name))
+        setattr(Tensor, f"__r{operator}__", _operator(name, reflected=True))
+        setattr(Tensor, f"__i{operator}__", _inplace_operator(name))
+    for operator in ("eq", "ne", "lt", "le", "gt", "ge"):
+        setattr(Tensor, f"__{operator}__", _operator(operator))
+    setattr(Tensor, "__matmul__", _matmul)
+    setattr(Tensor, "__rmatmul__", lambda self, other: NotImplemented)
+    setattr(Tensor, "__imatmul__", _inplace_operator("matmul"))
+    setattr(Tensor, "__neg__", lift(PUBLIC["neg"].call))
+    setattr(Tensor, "__pos__", lift(PUBLIC["positive"].call))
+    setattr(Tensor, "__abs__", lift(PUBLIC["abs"].call))
+    setattr(Tensor, "__invert__", lift(PUBLIC["bitwise_not"].call))
+
+
+_lifted_matmul = lift(PUBLIC["matmul"].call)
+
+
+def _matmul(self: Tensor, other: Any) -> Any:
+    if not isinstance(other, Tensor):
+        return NotImplemented
+    return _lifted_matmul(self, other)

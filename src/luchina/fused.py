@@ -1,0 +1,122 @@
+"""One recorded Value for the same function applied to many groups of tensors: how an optimizer updates its parameters.
+
+The function is traced once for each signature of a group; the trace is what the program compiles. Numbers that change from
+step to step (learning rate, bias correction) are run-time scalars, so they compile nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from luchina.graph.program import _walk
+from luchina.graph.value import Op, Spec, Value, mode, scalar
+from luchina.tensor import Tensor, wrap_value
+
+Update = Callable[..., Any]
+_traces: dict[Any, tuple[list[Value], list[Value], list[Value]]] = {}
+_ops: dict[Any, Op] = {}
+
+
+def _trace(update: Update, options: Any, names: tuple[str, ...], signature: tuple) -> tuple[list[Value], list[Value], list[Value]]:
+    """(tensor placeholders, scalar placeholders, results) of one group."""
+    key = (update, options, names, signature)
+    found = _traces.get(key)
+    if found is None:
+        before, mode.grad = mode.grad, False
+        try:
+            places = [Value(_PLACE, (), (i,), shape, dtype) for i, (shape, dtype) in enumerate(signature)]
+            numbers = [scalar(1.0) for _ in names]
+            tensors = [wrap_value(place) for place in places]
+            results = update(*tensors, **dict(zip(names, numbers)), **dict(options))
+            results = results if isinstance(results, tuple) else (results,)
+            found = places, numbers, [r._read() for r in results]
+        finally:
+            mode.grad = before
+        _traces[key] = found
+    return found
+
+
+def _no_rule(*args: Any) -> Any:
+    raise AssertionError("a placeholder stands for an input and is never computed")
+
+
+_PLACE = Op("placeholder", _no_rule, _no_rule)
+
+
+def _op_for(update: Update, options: Any, names: tuple[str, ...]) -> Op:
+    key = (update, options, names)
+    op = _ops.get(key)
+    if op is None:
+
+        def infer(*values_and_groups: Any) -> list[Spec]:
+            *values, groups = values_and_groups
+            specs, at = [], len(names)
+            for size in groups:
+                signature = tuple((v.shape, v.dtype) for v in values[at : at + size])
+                specs += [Spec(r.shape, r.dtype) for r in _trace(update, options, names, signature)[2]]
+                at += size
+            return specs
+
+        def lower(*nodes_and_groups: Any) -> tuple:
+            from luchina.dtypes import BY_NAME
+
+            *nodes, groups = nodes_and_groups
+            results: list[Any] = []
+            at = len(names)
+            for size in groups:
+                group = nodes[at : at + size]
+                signature = tuple((n.shape, BY_NAME[n.dtype]) for n in group)
+                results += _inline(_trace(update, options, names, signature), nodes[: len(names)], group)
+                at += size
+            return tuple(results)
+
+        op = Op(getattr(update, "__name__", "update"), infer, lower)
+        _ops[key] = op
+    return op
+
+
+def _inline(trace: tuple, numbers: Sequence[Any], group: Sequence[Any]) -> list[Any]:
+    """The trace's primitives with the group's Nodes in the placeholders' places."""
+    places, scalars, results = trace
+    nodes: dict[int, Any] = {id(v): n for v, n in zip(places, group)}
+    nodes.update({id(v): n for v, n in zip(scalars, numbers)})
+    order, leaves = _walk(results)
+    for leaf in leaves:
+        if id(leaf) not in nodes:
+            from luchina.compiler import prims
+
+            if leaf.number is None:
+                raise RuntimeError("a fused update may read only the tensors that it is given")
+            nodes[id(leaf)] = prims.const(leaf.number, leaf.dtype.name if leaf.dtype.name != "bool" else "int64")
+    for value in order:
+        if id(value) not in nodes:
+            assert value.op is not None
+            nodes[id(value)] = value.op.lower(*[nodes[id(s)] for s in value.inputs], *value.attrs)
+    return [nodes[id(r)] for r in results]
+
+
+def apply(
+    update: Update, per_parameter_tensors: Sequence[tuple[Tensor, ...]], scalars: dict[str, float], options: Any = ()
+) -> list[tuple[Tensor, ...]]:
+    """``update(*tensors, **scalars, **options)`` for every group of tensors, as one Value.
+
+    ``update`` is a pure function of tensors; ``scalars`` are numbers that may differ each call, ``options`` a tuple of
+    (name, value) pairs which select the code.
+    """
+    names = tuple(scalars)
+    groups = tuple(len(group) for group in per_parameter_tensors)
+    if not groups:
+        return []
+    before, mode.grad = mode.grad, False
+    try:
+        inputs = [scalar(float(x)) for x in scalars.values()]
+        for group in per_parameter_tensors:
+            inputs += [t._read() for t in group]
+        results = _op_for(update, options, names)(*inputs, attrs=(groups,))
+        width = len(results) // len(groups)
+        return [
+            tuple(wrap_value(v) for v in results[i * width : (i + 1) * width]) for i in range(len(groups))
+        ]
+    finally:
+        mode.grad = before

@@ -1,0 +1,250 @@
+"""``x[...]``, reading and writing.
+
+Integers, slices, ``None`` and ``...`` give a view; masks and integer tensors gather (or scatter) elements.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from luchina import dtypes, views
+from luchina.face import expandable, settle
+from luchina.graph.value import Value
+from luchina.ops.movement import expand, reshape
+from luchina.ops.pointwise import cast
+from luchina.ops.registry import as_value
+from luchina.tensor import Tensor, view_of, wrap_value
+
+
+def _is_list_index(item: Any) -> bool:
+    return isinstance(item, (list, range)) or (hasattr(item, "__array__") and not isinstance(item, Tensor) and getattr(item, "ndim", 0) > 0)
+
+
+def _as_tensor(item: Any) -> Tensor:
+    from luchina.creation import as_tensor
+
+    result = as_tensor(list(item) if isinstance(item, range) else item)
+    return result.to(dtypes.int64) if result.numel() == 0 and result.dtype.is_floating_point else result
+
+
+def _items(key: Any, ndim: int) -> list[Any]:
+    """The key as a list with an entry for each dimension it consumes (and None for new ones), ``...`` expanded."""
+    items = list(key) if isinstance(key, tuple) else [key]
+    items = [_as_tensor(i) if _is_list_index(i) else i for i in items]
+    used = 0
+    ellipses = 0
+    for item in items:
+        if item is Ellipsis:
+            ellipses += 1
+        elif item is not None and not isinstance(item, bool):
+            used += item.ndim if isinstance(item, Tensor) and item.dtype in (dtypes.bool_, dtypes.uint8) else 1
+    if used > ndim:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    if ellipses:
+        at = next(i for i, item in enumerate(items) if item is Ellipsis)
+        rest = [i for i in items[at + 1 :] if i is not Ellipsis]
+        items = [*items[:at], *[slice(None)] * (ndim - used), *rest]
+    return items
+
+
+def _is_integer(item: Any) -> bool:
+    return hasattr(item, "__index__") and not isinstance(item, (Tensor, bool)) or (
+        isinstance(item, Tensor) and item.ndim == 0 and not item.dtype.is_floating_point and item.dtype is not dtypes.bool_
+        and item.dtype is not dtypes.uint8
+    )
+
+
+def _slice_bounds(item: slice, n: int) -> tuple[int, int, int]:
+    step = 1 if item.step is None else int(item.step)
+    if step <= 0:
+        raise ValueError("step must be greater than zero")
+    start, stop, step = slice(
+        None if item.start is None else int(item.start), None if item.stop is None else int(item.stop), step
+    ).indices(n)
+    return start, max(0, -(-(stop - start) // step)), step
+
+
+def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
+    """The view that integers, slices and None ask for, and the tensor indices left for its dimensions."""
+    cuts: dict[int, tuple[int, int, int]] = {}
+    layout: list[tuple[str, Any]] = []  # of the result: a kept axis, a new one, an index tensor on an axis
+    axis = 0
+    for item in items:
+        if item is None:
+            layout.append(("new", None))
+        elif isinstance(item, bool):
+            layout.append(("bool", item))
+        elif isinstance(item, slice):
+            start, size, step = _slice_bounds(item, x.shape[axis])
+            if (start, size, step) != (0, x.shape[axis], 1):
+                cuts[axis] = (start, size, step)
+            layout.append(("axis", axis))
+            axis += 1
+        elif _is_integer(item):
+            n, i = x.shape[axis], int(item)
+            if not -n <= i < n:
+                raise IndexError(f"index {i} is out of bounds for dimension {axis} with size {n}")
+            cuts[axis] = (i + n if i < 0 else i, 1, 1)
+            layout.append(("gone", axis))
+            axis += 1
+        elif isinstance(item, Tensor):
+            width = item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
+            for offset in range(width if item.dtype in (dtypes.bool_, dtypes.uint8) else 0):
+                if item.shape[offset] != x.shape[axis + offset]:
+                    raise IndexError(
+                        f"The shape of the mask {list(item.shape)} at index {offset} does not match the shape of the "
+                        f"indexed tensor {list(x.shape)} at index {axis + offset}"
+                    )
+            layout.append(("tensor", (axis, width, item)))
+            axis += width
+        else:
+            raise IndexError(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+                f"{type(item).__name__})"
+            )
+    layout += [("axis", a) for a in range(axis, x.ndim)]
+    if cuts:
+        x = views.window(x, cuts)
+    shape: list[int] = []
+    strides: list[int] = []
+    indices: list[Any] = []
+    for kind, what in layout:
+        if kind == "axis":
+            shape.append(x._shape[what])
+            strides.append(x._strides[what])
+            indices.append(None)
+        elif kind == "new":
+            shape.append(1)
+            strides.append(0)
+            indices.append(None)
+        elif kind == "bool":
+            shape.append(1)
+            strides.append(0)
+            from luchina.creation import tensor
+
+            indices.append(tensor([what]))
+        elif kind == "tensor":
+            start, width, item = what
+            shape += x._shape[start : start + width]
+            strides += x._strides[start : start + width]
+            if item.dtype in (dtypes.bool_, dtypes.uint8) and item.ndim == 0:
+                shape.append(1)
+                strides.append(0)
+                item = item.reshape(1)
+            indices.append(item)
+    if tuple(shape) != tuple(x._shape):
+        x = view_of(x, reshape(x._read(), tuple(shape)), tuple(shape), tuple(strides), x._offset)
+    return x, indices
+
+
+def _index_values(indices: list[Any]) -> list[Value | None]:
+    """One int64 Value (or None) for each dimension; a mask becomes the coordinates where it holds."""
+    result: list[Value | None] = []
+    for item in indices:
+        if item is None:
+            result.append(None)
+        elif item.dtype in (dtypes.bool_, dtypes.uint8):
+            from luchina.ops.index import nonzero
+
+            places = nonzero(item._read())
+            result += [_column(places, i) for i in range(item.ndim)]
+        elif item.dtype.is_floating_point or item.dtype is dtypes.int16 or item.dtype is dtypes.int8:
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        else:
+            result.append(cast(item._read(), dtypes.int64))
+    return result
+
+
+def _column(places: Value, i: int) -> Value:
+    from luchina.ops.movement import slice_
+
+    n = places.shape[0]
+    return reshape(slice_(places, (0, i), (n, 1), (1, 1)), (n,))
+
+
+def getitem(self: Tensor, key: Any) -> Tensor:
+    """``x[key]``."""
+    if key.__class__ is int and self.ndim:
+        n = self._shape[0]
+        if not -n <= key < n:
+            raise IndexError(f"index {key} is out of bounds for dimension 0 with size {n}")
+        return views.select(self, 0, key)
+    if self.ndim == 0 and _is_integer(key):
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+            "0-dim tensor to a number"
+        )
+    x, indices = basic(self, _items(key, self.ndim))
+    if all(i is None for i in indices):
+        if x is self:
+            return view_of(self, reshape(self._read(), tuple(self._shape)), self._shape, self._strides, self._offset)
+        return x
+    from luchina.ops.index import index_get
+
+    result = wrap_value(index_get(x._read(), _index_values(indices)))
+    settle((self,), result)
+    return result
+
+
+def setitem(self: Tensor, key: Any, value: Any) -> None:
+    """``x[key] = value``."""
+    if self.ndim == 0 and _is_integer(key):
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+            "0-dim tensor to a number"
+        )
+    self._check_writable()
+    if isinstance(value, Tensor):
+        source = value._read()
+    elif isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and getattr(value, "ndim", 0)):
+        source = _as_tensor(value)._read()
+    else:
+        source = as_value(value)
+    source = cast(source, self.dtype)
+    x, indices = basic(self, _items(key, self.ndim))
+    if all(i is None for i in indices):
+        _assign(x, source)
+        return
+    from luchina.ops.index import index_put
+
+    values = _index_values(indices)
+    x._write(index_put(x._read(), values, source, False))
+
+
+def _assign(target: Tensor, source: Value) -> None:
+    while source.ndim > target.ndim and source.shape[0] == 1:
+        source = reshape(source, source.shape[1:])
+    if not expandable(source.shape, target.shape):
+        if source.ndim > target.ndim:
+            raise RuntimeError(
+                f"expand(torch.{target.type().removeprefix('torch.')}{{{list(source.shape)}}}, size={list(target.shape)}): the "
+                f"number of sizes provided ({target.ndim}) must be greater or equal to the number of dimensions in the "
+                f"tensor ({source.ndim})"
+            )
+        lead = target.ndim - source.ndim
+        axis = next(i for i, n in enumerate(source.shape) if n not in (1, target.shape[lead + i]))
+        raise RuntimeError(
+            f"The expanded size of the tensor ({target.shape[lead + axis]}) must match the existing size "
+            f"({source.shape[axis]}) at non-singleton dimension {lead + axis}.  Target sizes: {list(target.shape)}.  "
+            f"Tensor sizes: {list(source.shape)}"
+        )
+    target._write(expand(source, tuple(target.shape)))
+
+
+def put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """``index_put_``: write (or add) ``values`` at places given by index tensors."""
+    self._check_writable()
+    items = [_as_tensor(i) if _is_list_index(i) else i for i in indices]
+    x, left = basic(self, _items(tuple(items), self.ndim))
+    from luchina.ops.index import index_put
+
+    x._write(index_put(x._read(), _index_values(left), cast(values._read(), self.dtype), accumulate))
+    return self
+
+
+def install() -> None:
+    """Indexing as methods of ``Tensor``."""
+    setattr(Tensor, "__getitem__", getitem)
+    setattr(Tensor, "__setitem__", setitem)
+    setattr(Tensor, "index_put_", put)
+    setattr(Tensor, "index_put", lambda self, indices, values, accumulate=False: put(self.clone(), indices, values, accumulate))

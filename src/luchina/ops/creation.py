@@ -1,0 +1,102 @@
+"""Values made from numbers: fills, ranges, the identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from luchina.compiler import prims as p
+from luchina.compiler.prims import Node
+from luchina.dtypes import dtype
+from luchina.graph.value import Op, Spec, Value, scalar
+from luchina.ops.checks import STATIC_BOUNDS
+from luchina.ops.movement import expand
+from luchina.ops.pointwise import cast
+from luchina.ops.registry import full, public
+
+
+def filled(shape: tuple[int, ...], number: Any, d: dtype) -> Value:
+    """A shape filled with a number that may differ each time without another compilation."""
+    if number in (0, 1) and not isinstance(number, bool):
+        return full(shape, number, d)
+    return expand(cast(scalar(number), d), shape)
+
+
+def _inner(d: dtype) -> str:
+    return "float64" if d.is_floating_point else "int64"
+
+
+def _lower_arange(start: Node, step: Node, n: int, d: dtype) -> Node:
+    inner = _inner(d)
+    along = p.cast(p.iota(n), inner)
+    return p.cast(p.binary("add", p.cast(start, inner), p.binary("mul", along, p.cast(step, inner))), d.name)
+
+
+ARANGE = Op("arange", lambda start, step, n, d: Spec((n,), d), _lower_arange)
+
+
+def _arange_bounds(value: Value) -> tuple[int, int] | None:
+    start, step = (v.number for v in value.inputs)
+    if start is None or step is None:
+        return None
+    last = start + (value.attrs[0] - 1) * step
+    return int(min(start, last)), int(max(start, last))
+
+
+STATIC_BOUNDS["arange"] = _arange_bounds
+
+
+def arange(n: int, start: float, step: float, d: dtype) -> Value:
+    """start + step · [0, 1, …, n−1]."""
+    return ARANGE(scalar(start), scalar(step), attrs=(n, d))
+
+
+def _lower_linspace(start: Node, end: Node, n: int, d: dtype) -> Node:
+    """From both ends, so that the last number is the end exactly and the middle is symmetric."""
+    inner = "float64" if d.name == "float64" or not d.is_floating_point else "float32"
+    start, end = p.cast(start, inner), p.cast(end, inner)
+    if n == 1:
+        return p.cast(p.reshape(start, (1,)), d.name)
+    step = p.binary("div", p.binary("sub", end, start), p.const(n - 1, inner))
+    i = p.iota(n)
+    forward = p.binary("add", start, p.binary("mul", step, p.cast(i, inner)))
+    left = p.cast(p.binary("sub", p.const(n - 1, "int64"), i), inner)
+    backward = p.binary("sub", end, p.binary("mul", step, left))
+    return p.cast(p.where(p.binary("lt", i, p.const(n // 2, "int64")), forward, backward), d.name)
+
+
+LINSPACE = Op("linspace", lambda start, end, n, d: Spec((n,), d), _lower_linspace)
+
+
+def linspace(start: float, end: float, n: int, d: dtype) -> Value:
+    """``n`` evenly spaced numbers, both ends included."""
+    return LINSPACE(scalar(start), scalar(end), attrs=(n, d))
+
+
+def _lower_eye(n: int, m: int, d: dtype) -> Node:
+    return p.cast(p.binary("eq", p.reshape(p.iota(n), (n, 1)), p.iota(m)), d.name)
+
+
+EYE = Op("eye", lambda n, m, d: Spec((n, m), d), _lower_eye)
+
+
+def eye(n: int, m: int, d: dtype) -> Value:
+    """The (n, m) matrix with ones on its diagonal."""
+    return EYE(attrs=(n, m, d))
+
+
+@public(function=False, inplace=True, method=False)
+def fill(input: Value, value: Any) -> Value:
+    """Every element becomes ``value``."""
+    if isinstance(value, Value):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+        return expand(cast(value, input.dtype), input.shape)
+    return filled(input.shape, value, input.dtype)
+
+
+@public(function=False, inplace=True, method=False)
+def zero(input: Value) -> Value:
+    """Every element becomes 0."""
+    return full(input.shape, 0, input.dtype)
