@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import os
 import struct
 import threading
@@ -56,7 +55,9 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         if str(device).partition(":")[0] != "cpu":
-            raise RuntimeError(f"Cannot get a generator for device {device}: luchina draws random numbers on the cpu only")
+            raise RuntimeError(
+                f"Cannot get a generator for device {device}: luchina draws random numbers on the cpu only"
+            )
         self._lock = threading.Lock()
         self._engine: Buffer | None = None
         self._seed = DEFAULT_SEED
