@@ -50,6 +50,8 @@ class Group:
         self.values: list[tuple[int, Rows]] = []
         self.splits: list[tuple[int, int]] = []
         self.builder = self._new_builder()
+        self.serial = scheduler.groups
+        scheduler.groups += 1
         self.touched: set[int] = set()  # ids of members and of what they read
         self.busy = False
         self.closed = False
@@ -94,8 +96,8 @@ class Group:
         """Whether a row may well be visited again: it stays in cache, and there are rows enough for every core."""
         return 8 * ITEMSIZE["float32"] * prod(self.inner) <= 8 * MAX_ROW_BYTES and prod(self.outer) >= 4
 
-    def add(self, node: Node, to: Window) -> bool:
-        """Let ``node`` join, to be stored in a window if anybody outside needs it; False leaves the group as it was."""
+    def add(self, node: Node) -> bool:
+        """Let ``node`` join; False leaves the group as it was."""
         undo = (self.builder.snapshot(), self.builder, self.values.copy(), self.splits)
         self.busy = True
         try:
@@ -119,7 +121,6 @@ class Group:
             self.builder.restore(snapshot)
             return False
         self.members.append(node)
-        self.stores[id(node)] = to
         return True
 
     def _lower(self, node: Node) -> None:
@@ -128,7 +129,7 @@ class Group:
         if node.op in REDUCTIONS and rows == self.builder.kept:
             value = self.builder.reduce(node, rows)
         else:
-            value = self.builder.lower(node, rows)
+            value = self.builder.define(node, rows)
         self.values.append((value, rows))
 
     def close(self) -> None:

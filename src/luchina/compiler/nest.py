@@ -130,9 +130,13 @@ class LoopBuilder:
             value = self._lowered[key] = self._lower(node, rows, masks)
         return value
 
+    def define(self, node: Node, rows: Rows) -> int:
+        """The value of ``node`` computed here, even if a buffer is meant for it."""
+        value = self._lowered[id(node), rows, ()] = self._express(node, rows, ())
+        return value
+
     def _lower(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
         scheduler = self.scheduler
-        op = node.op
         if node.size == 0:
             return self.constant(0, node.dtype)
         if masks and (value := self._lowered.get((id(node), rows, ()))) is not None:
@@ -140,6 +144,10 @@ class LoopBuilder:
         window = scheduler.windows.get(id(node))
         if window is not None:
             return self.load(scheduler.readable(window), rows, masks)
+        return self._express(node, rows, masks)
+
+    def _express(self, node: Node, rows: Rows, masks: tuple[Mask, ...]) -> int:
+        scheduler, op = self.scheduler, node.op
         if op == "const":
             return self.constant(node.attrs[0], node.dtype)
         if op == "scalar":

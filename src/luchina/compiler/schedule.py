@@ -7,17 +7,21 @@ reads and writes, and what is told about it.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
 
 from luchina.compiler import movement, prims
 from luchina.compiler.body import EXPENSIVE, ITEMSIZE
-from luchina.compiler.group import REDUCTIONS, Group
+from luchina.compiler.group import REDUCTIONS, Group, NeedsMemory
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import MOVEMENT, POINTWISE, Node
 from luchina.compiler.task import Storage, Task, Window, contiguous
 
 # An inlined expression of more nodes than this, or deeper, gets a buffer in between.
 MAX_INLINED = 120
+
+# A shared expression of at most this many nodes over one large operand is computed again by each reader.
+MAX_REPEATED = 4
 
 
 class Scheduler:
@@ -36,6 +40,9 @@ class Scheduler:
         self.results: list[Storage] = []
         self.open: dict[Storage, Group] = {}
         self._by_id = {id(node): node for node in self.order}
+        self._frozen = 0
+        self._failed: set[tuple[int, int, int]] = set()
+        self.groups = 0
         self.roots = self._choose_roots()
         self.readers = self._find_readers()
 
@@ -67,25 +74,30 @@ class Scheduler:
                 if node.op == "expand" or (node.op in MOVEMENT and id(node) in stretched):
                     stretched.add(id(source))
         roots = {id(node) for node in self.outputs}
-        weight: dict[int, int] = {}
-        dear: dict[int, bool] = {}
+        inlined: dict[int, _Inlined] = {}
         for node in self.order:
             key = id(node)
-            if node.op in _LEAVES or node.op == "take":
-                weight[key], dear[key] = 0, False
+            mine = inlined[key] = _Inlined()
+            if node.op in ("const", "scalar", "iota"):
                 continue
             if node.op not in POINTWISE and node.op not in MOVEMENT:
-                weight[key], dear[key] = 0, False
-                roots.add(key)
+                inlined[key] = _Inlined(frozenset((key,)))
+                if node.op not in ("input", "take"):
+                    roots.add(key)
                 continue
-            weight[key] = 1 + sum(weight[id(i)] for i in node.inputs)
-            dear[key] = node.op in EXPENSIVE or any(dear[id(i)] for i in node.inputs)
+            mine.weight = (node.op in POINTWISE) + sum(inlined[id(i)].weight for i in node.inputs)
+            mine.depth = 1 + max(inlined[id(i)].depth for i in node.inputs)
+            mine.dear = node.op in EXPENSIVE or any(inlined[id(i)].dear for i in node.inputs)
+            mine.sources = frozenset().union(*(inlined[id(i)].sources for i in node.inputs))
             if node.op in MOVEMENT:
                 continue
-            shared = uses.get(key, 0) > 1 and not _is_trivial(node)
-            if shared or weight[key] > MAX_INLINED or (dear[key] and key in stretched):
+            large = [s for s in mine.sources if 4 * self._by_id[s].size >= node.size]
+            cheap = not mine.dear and mine.weight <= MAX_REPEATED and len(large) <= 1
+            shared = uses.get(key, 0) > 1 and not cheap
+            long = mine.weight > MAX_INLINED or mine.depth > MAX_INLINED
+            if key in roots or shared or long or (mine.dear and key in stretched):
                 roots.add(key)
-                weight[key], dear[key] = 0, False
+                inlined[key] = _Inlined(frozenset((key,)))
         return roots
 
     def _find_readers(self) -> dict[int, set[int]]:
@@ -100,27 +112,69 @@ class Scheduler:
     # ---- realising
 
     def plan(self) -> None:
-        """Make all tasks."""
-        wanted: dict[int, list[int]] = {}
-        for position, node in enumerate(self.outputs):
-            wanted.setdefault(id(node), []).append(position)
+        """Make all tasks: again and again the first root that can join an open group, else the first that is ready."""
         self.results = [None] * len(self.outputs)  # type: ignore[list-item]
-        for node in self.order:
-            positions = wanted.get(id(node))
-            if not positions:
-                if id(node) in self.roots and not self._is_piece(node):
-                    self.realise(node)
-                continue
-            if node.op == "input":
-                copies = positions
-            else:
-                first, *copies = positions
-                self.results[first] = self.storage("output", node.size, node.dtype)
-                self.place(node, contiguous(self.results[first], node.shape))
-            for position in copies:
+        positions: dict[int, list[int]] = {}
+        for position, node in enumerate(self.outputs):
+            positions.setdefault(id(node), []).append(position)
+        roots = [node for node in self.order if id(node) in self.roots]
+        number = {id(node): i for i, node in enumerate(roots)}
+        waiting = [0] * len(roots)
+        for root in roots:
+            for reader in self.readers[id(root)]:
+                waiting[number[reader]] += 1
+        ready = [i for i, count in enumerate(waiting) if not count]
+        while ready:
+            chosen = next((i for i in ready if self._try_join(roots[i], positions)), None)
+            if chosen is None:
+                chosen = ready[0]
+                if not self._is_piece(roots[chosen]):
+                    self._settle(roots[chosen], positions)
+            ready.remove(chosen)
+            for reader in self.readers[id(roots[chosen])]:
+                at = number[reader]
+                waiting[at] -= 1
+                if not waiting[at]:
+                    bisect.insort(ready, at)
+        self.close_all()
+        for node in self.outputs:
+            for position in positions.pop(id(node), ())[0 if node.op == "input" else 1 :]:
                 self.results[position] = self.storage("output", node.size, node.dtype)
                 self.write(node, contiguous(self.results[position], node.shape))
-        self.close_all()
+
+    def _destination(self, node: Node, positions: dict[int, list[int]]) -> Window:
+        """Where a root goes: the buffer of the first output that it is, or a temporary."""
+        where = positions.get(id(node))
+        storage = self.storage("output" if where else "temp", node.size, node.dtype)
+        if where:
+            self.results[where[0]] = storage
+        return contiguous(storage, node.shape)
+
+    def _settle(self, node: Node, positions: dict[int, list[int]]) -> None:
+        if id(node) in self.windows or node.op == "input":
+            return
+        self.place(node, self._destination(node, positions))
+
+    def _try_join(self, node: Node, positions: dict[int, list[int]]) -> bool:
+        """Let a root join an open group if that closes no other."""
+        if not node.size or not self._is_loop(node) or id(node) in self.windows:
+            return False
+        sources = self._sources(node)
+        for group in reversed(dict.fromkeys(self.open.values())):
+            attempt = (id(node), group.serial, len(group.members))
+            if attempt in self._failed or sources.isdisjoint(group.touched):
+                continue
+            self._frozen += 1
+            try:
+                # The destination's storage is made only when it is known to be needed.
+                joined = group.accepts(node) and group.add(node)
+            finally:
+                self._frozen -= 1
+            if joined:
+                self._joined(node, group, sources, self._destination(node, positions))
+                return True
+            self._failed.add(attempt)
+        return False
 
     def _is_piece(self, node: Node) -> bool:
         """Whether every reader can have the node written straight into its own result."""
@@ -144,19 +198,24 @@ class Scheduler:
                 window = self.place(node, contiguous(self.storage("temp", node.size, node.dtype), node.shape))
         return window
 
+    def _is_loop(self, node: Node) -> bool:
+        return node.op in REDUCTIONS or not hasattr(self, "_" + node.op)
+
     def place(self, node: Node, to: Window) -> Window:
         """Plan that ``node`` is written to a window: in a group of loops where it can be."""
-        if node.size and (node.op in REDUCTIONS or not hasattr(self, "_" + node.op)):
+        if node.size and self._is_loop(node):
             self._join(node, to)
         else:
             self.compute(node, to)
-        self.windows[id(node)] = to
+            self.windows[id(node)] = to
         return to
 
     def readable(self, window: Window) -> Window:
         """The window, once the kernel that writes it has its place in the order."""
         group = self.open.get(window.storage)
         if group is not None:
+            if self._frozen:
+                raise NeedsMemory
             group.close()
         return window
 
@@ -170,21 +229,37 @@ class Scheduler:
         """Into an open group that shares what it reads, else into a new one."""
         sources = self._sources(node)
         for group in reversed(dict.fromkeys(self.open.values())):
-            if not sources.isdisjoint(group.touched) and group.accepts(node) and group.add(node, to):
-                group.touched |= sources
-                self.open[to.storage] = group
+            if not sources.isdisjoint(group.touched) and group.accepts(node) and group.add(node):
+                self._joined(node, group, sources, to)
                 return
-        group = self._new_group(node, sources)
-        if not group.members or group.members[-1] is not node:
-            added = group.add(node, to)
-            assert added, node
-        group.touched |= sources
-        self.open[to.storage] = group
+        group = self._widened(node, sources) if node.op in REDUCTIONS else None
+        if group is None:
+            group = Group(self, *_space(node))
+            if not group.add(node):
+                raise NeedsMemory
+        self._joined(node, group, sources, to)
 
-    def _new_group(self, node: Node, sources: set[int]) -> Group:
-        if node.op not in REDUCTIONS:
-            return Group(self, node.shape)
-        return Group(self, node.shape, node.inputs[0].shape, node.attrs)
+    def _joined(self, node: Node, group: Group, sources: set[int], to: Window) -> None:
+        group.touched |= sources
+        group.stores[id(node)] = to
+        self.open[to.storage] = group
+        self.windows[id(node)] = to
+
+    def _widened(self, node: Node, sources: set[int]) -> Group | None:
+        """A reduction and the pointwise group whose members it reduces, as one group over the reduction's space."""
+        wide = Group(self, *_space(node))
+        if not wide.rows_fit() or node.attrs[0] != len(wide.outer):
+            return None
+        for group in reversed(dict.fromkeys(self.open.values())):
+            if group.inner or group.busy or sources.isdisjoint(map(id, group.members)):
+                continue
+            if all(wide.accepts(member) and wide.add(member) for member in group.members) and wide.add(node):
+                for member in group.members:
+                    self._joined(member, wide, group.touched, group.stores[id(member)])
+                group.closed = True
+                return wide
+            wide = Group(self, *_space(node))
+        return None
 
     def _sources(self, node: Node) -> set[int]:
         """The node and the realised nodes that it reads."""
@@ -267,14 +342,18 @@ class Scheduler:
         self.loop(node.shape, (a.shape[2],), fill)
 
 
-_LEAVES = frozenset({"input", "const", "scalar", "iota"})
+class _Inlined:
+    """What computing a node inside another kernel amounts to."""
+
+    __slots__ = ("dear", "depth", "sources", "weight")
+
+    def __init__(self, sources: frozenset[int] = frozenset()) -> None:
+        self.weight = 0  # pointwise operations
+        self.depth = 0  # longest way to what is in memory
+        self.dear = False
+        self.sources = sources
 
 
-def _is_trivial(node: Node) -> bool:
-    """Whether a node costs nothing to compute again: one operation on constants, scalars and counters."""
-    for source in node.inputs:
-        while source.op in MOVEMENT:
-            source = source.inputs[0]
-        if source.op not in ("const", "scalar", "iota"):
-            return False
-    return True
+def _space(node: Node) -> tuple:
+    """The iteration space of a node as arguments of ``Group``."""
+    return (node.shape, node.inputs[0].shape, node.attrs) if node.op in REDUCTIONS else (node.shape,)
