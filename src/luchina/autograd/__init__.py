@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,13 +137,17 @@ def grad(
     return tuple(result)
 
 
+_LAZY = {  # these need the tensor face, which needs this package first
+    "Function": "function",
+    "once_differentiable": "function",
+    "gradcheck": "functional",
+    "gradgradcheck": "functional",
+}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("Function", "function", "once_differentiable"):
-        from luchina.autograd import function
-
-        return function if name == "function" else getattr(function, name)
-    if name in ("functional", "gradcheck", "gradgradcheck"):
-        from luchina.autograd import functional
-
-        return functional if name == "functional" else getattr(functional, name)
+    if name in ("function", "functional"):
+        return importlib.import_module(f"luchina.autograd.{name}")
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"luchina.autograd.{_LAZY[name]}"), name)
     raise AttributeError(f"module 'luchina.autograd' has no attribute '{name}'")

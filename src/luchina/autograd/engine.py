@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from luchina.graph.value import OUT, PICK, Value, mode
+from luchina.graph.value import OUT, PICK, Op, Value, mode
 from luchina.ops.movement import expand, sum_to
 from luchina.ops.pointwise import add, cast
 
@@ -98,7 +98,7 @@ def _propagate(value: Value, gradient: Any, cotangents: dict[int, Any], needed: 
         parts.extend([None] * (index + 1 - len(parts)))
         parts[index] = gradient if parts[index] is None else add(parts[index], gradient)
         return
-    if value.freed and any(op.reads):
+    if value.freed and saves(value):
         raise RuntimeError(TWICE)
     check_unmodified(value)
     for source, cotangent in zip(value.inputs, op.vjp(gradient, value)):
@@ -107,11 +107,34 @@ def _propagate(value: Value, gradient: Any, cotangents: dict[int, Any], needed: 
         _add(cotangents, source, fit(cotangent, source))
 
 
+def saves(value: Value) -> bool:
+    """Whether the derivative reads numbers (not only shapes), which backward lets go of."""
+    op = value.op
+    assert op is not None
+    if op is FREED:
+        return True
+    for source, reads in zip(value.inputs, op.reads):
+        if source.needs_grad:
+            for number in reads:
+                if number == OUT or (number < len(value.inputs) and value.inputs[number].number is None):
+                    return True
+    return False
+
+
+def _gone(*args: Any) -> Any:
+    raise RuntimeError(TWICE)
+
+
+FREED = Op("freed", _gone, _gone, _gone)
+"""What backward leaves of an operation whose saved numbers it let go of."""
+
+
 def release(value: Value) -> None:
     """Backward has passed: what the Value kept for it may go (once the Value itself is computed)."""
     value.freed = True
-    if value.buffer is not None and value.op is not None and any(value.op.reads):
+    if value.buffer is not None and saves(value):
         value.inputs = ()
+        value.op = FREED
 
 
 def check_unmodified(value: Value) -> None:
@@ -130,9 +153,8 @@ def check_unmodified(value: Value) -> None:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: "
                     f"[torch.{read.cell.title(read.dtype)} {list(read.shape)}]{where} is at version "
-                    f"{read.cell.version}; expected version {read.version} instead. Hint: the backtrace further above "
-                    "shows the operation that failed to compute its gradient. The variable in question was changed in "
-                    "there or anywhere later. Good luck!"
+                    f"{read.cell.version}; expected version {read.version} instead. Hint: enable anomaly detection to find "
+                    "the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
                 )
 
 

@@ -146,8 +146,6 @@ def _run(targets: list[Value]) -> None:
         if not value.needs_grad:
             value.op = None
             value.inputs = ()
-        elif value.freed and value.op is not None and any(value.op.reads):
-            value.inputs = ()
     if observers:
         run = Run(targets, order, executable, new)
         for observer in observers:

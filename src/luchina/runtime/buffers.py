@@ -194,7 +194,7 @@ _TYPESTR = {
 class _ArrayInterface:
     """What numpy asks of an object that lends its memory; the array's ``base`` is this object."""
 
-    __slots__ = ("__array_interface__", "buffer")
+    __slots__ = ("__weakref__", "__array_interface__", "buffer")
 
     def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
         self.buffer = buffer
