@@ -1,8 +1,8 @@
 """The random generator: PyTorch's CPU numbers for a seed, drawn by native code.
 
-A ``Generator`` owns the state of an mt19937 engine in native memory. Its ``fill_…`` methods write straight into a buffer,
-in memory order, one number after the other: the number of threads cannot change what is drawn. Arguments are checked
-by the operations that call them; dtypes are names.
+A ``Generator`` owns the state of an mt19937 engine in native memory. Its ``fill_…`` methods write straight into a
+buffer, in memory order, one number after the other: the number of threads cannot change what is drawn. Arguments are
+checked by the operations that call them; dtypes are names.
 """
 
 from __future__ import annotations
@@ -243,6 +243,37 @@ class Generator:
         """Exponential function of a normal number, which is always drawn one by one."""
         self._fill("log_normal", buffer, dtype, n, mean, std)
 
+    def fill_multinomial(
+        self, buffer: Buffer, p: Buffer, p_dtype: str, rows: int, categories: int, samples: int, replacement: bool
+    ) -> None:
+        """Indices (int64, ``rows × samples``) drawn with the probabilities of each row of ``p``, up to a factor.
+
+        Raises:
+            RuntimeError: if a row holds a negative or infinite number or NaN, or sums to nothing.
+        """
+        scratch = allocate(16 * categories)
+        arguments: tuple[int, ...] = (p.ptr, categories, samples, scratch.ptr)
+        if replacement and samples > 1:
+            self._fill_checked("multinomial_replacement", buffer, p_dtype, rows, arguments)
+            return
+        self._fill_checked("multinomial_check", buffer, p_dtype, rows, (p.ptr, categories))
+        waits = allocate(16 * rows * categories)
+        self.fill_exponential(waits, p_dtype, rows * categories)
+        self._fill("multinomial", buffer, p_dtype, rows, waits.ptr, *arguments)
+
+    def _fill_checked(self, rule: str, buffer: Buffer, dtype: str, n: int, arguments: tuple[int, ...]) -> None:
+        from luchina.compiler import multinomial
+        from luchina.compiler import random as native
+
+        function = _rule_function(rule, dtype)
+        with self._lock:
+            engine = self._native()
+            _word(engine, native.STATUS).value = 0
+            function(engine, buffer.ptr, n, *arguments)
+            status = _word(engine, native.STATUS).value
+        if status:
+            raise RuntimeError(multinomial.REFUSALS[status])
+
 
 def _signed(value: int) -> int:
     """The int64 with the bits of an unsigned number."""
@@ -271,9 +302,9 @@ def _engine_functions() -> dict[str, Any]:
 @functools.cache
 def _rule_function(rule: str, dtype: str) -> Any:
     from luchina.compiler import jit
-    from luchina.compiler.random import RULES, rule_kernel
+    from luchina.compiler.random import find_rule, rule_kernel
 
-    arguments = [_TYPES[part.split()[0]] for part in RULES[rule][0].split(", ") if part]
+    arguments = [_TYPES[part.split()[0]] for part in find_rule(rule)[0].split(", ") if part]
     address = jit.load([rule_kernel(rule, dtype)])[0]
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, *arguments)(address)
 

@@ -1,12 +1,12 @@
 """Native code of the random generator: mt19937 and PyTorch's rules from its words to numbers.
 
-Everything here is serial, in memory order, so a result does not depend on the number of threads. Each rule is a function
-of its own, compiled when it is first used:
+Everything here is serial, in memory order, so a result does not depend on the number of threads. Each rule is a
+function of its own, compiled when it is first used:
 
     void rule(ptr engine, ptr out, i64 n, arguments…)
 
-The engine's words come tempered, a block of 624 at a time, through a staging area in the engine's memory. Where PyTorch's
-CPU build fuses a multiplication and an addition, so does the code here, explicitly: the last bit depends on it.
+The engine's words come tempered, a block of 624 at a time, through a staging area in the engine's memory. Where
+PyTorch's CPU build fuses a multiplication and an addition, so does the code here: the last bit depends on it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ WORDS_FUNCTION = 0
 POSITION = 8  # words of the current block that are used up: 0 to 624
 FRESH = 16  # seeded, and no word drawn yet
 HAS_NORMAL, NORMAL = 24, 32  # the second number of a pair of normals, kept for the next call
+STATUS = 40  # why a rule refused its data; 0 if it did not
 STATE = 64  # 624 words and one more that the twist uses
 NEXT = 2624
 TEMPERED = 5184
@@ -202,7 +203,7 @@ def engine_kernel() -> Kernel:
 # ---- from words to numbers: each takes registers of any number of lanes
 
 
-def _unit(e: Emitter, dtype: str, word: Operand) -> Operand:
+def unit(e: Emitter, dtype: str, word: Operand) -> Operand:
     """Uniform in [0, 1): the low 24 bits of a word as float32, or the low 53 of a pair as float64."""
     element, bits = ("double", 53) if dtype == "float64" else ("float", 24)
     low = e.bin("and", word, e.const(word.type, (1 << bits) - 1))
@@ -219,7 +220,7 @@ def _narrow(e: Emitter, dtype: str, value: Operand) -> Operand:
     return emit_cast(e, "float64", dtype, value)
 
 
-class _Rule:
+class Rule:
     """The function that is being written: its emitter, its arguments and where it draws and stores."""
 
     def __init__(self, e: Emitter, dtype: str) -> None:
@@ -228,6 +229,7 @@ class _Rule:
         self.engine, self.out, self.n = Operand("ptr", "%engine"), Operand("ptr", "%out"), Operand("i64", "%n")
         self.stage = e.gep("i8", self.engine, STAGE)
         self.draw_function = e.load("ptr", self.engine, 8)
+        self.helpers: list[str] = []
 
     def draw(self, words: Operand) -> None:
         """Put the next words into the staging area."""
@@ -287,22 +289,22 @@ def _words_for(dtype: str) -> int:
 # ---- the rules; the signature of each stands beside it in RULES
 
 
-def _uniform(r: _Rule, target: Target) -> None:
+def _uniform(r: Rule, target: Target) -> None:
     """``fma(u, high - low, low)``; a result that rounding lifted to ``high`` becomes ``low``."""
     e, element = r.e, _compute(r.dtype)
 
     def value(at: Operand, word: Operand) -> Operand:
         lanes = lanes_of(word.type)
         low, high = (_argument(e, name, "double", lanes, element) for name in ("low", "high"))
-        x = _fma(e, _unit(e, r.dtype, word), e.bin("fsub", high, low), low)
+        x = _fma(e, unit(e, r.dtype, word), e.bin("fsub", high, low), low)
         x, low, high = (round_to(e, r.dtype, v) for v in (x, low, high))
         return e.select(e.fcmp("oeq", x, high), low, x)
 
     r.each(_words_for(r.dtype), target.lanes(r.dtype), value)
 
 
-def _randint(words: int) -> Callable[[_Rule, Target], None]:
-    def emit(r: _Rule, target: Target) -> None:
+def _randint(words: int) -> Callable[[Rule, Target], None]:
+    def emit(r: Rule, target: Target) -> None:
         """``low + word % range``."""
         e = r.e
 
@@ -319,15 +321,15 @@ def _randint(words: int) -> Callable[[_Rule, Target], None]:
     return emit
 
 
-def _random(words: int) -> Callable[[_Rule, Target], None]:
-    def emit(r: _Rule, target: Target) -> None:
+def _random(words: int) -> Callable[[Rule, Target], None]:
+    def emit(r: Rule, target: Target) -> None:
         """The raw pair of words as int64: the full range of 64 bits."""
         r.each(words, 1, lambda at, word: emit_cast(r.e, "int64", r.dtype, word))
 
     return emit
 
 
-def _randperm(r: _Rule, target: Target) -> None:
+def _randperm(r: Rule, target: Target) -> None:
     """Forward Fisher-Yates: element i is swapped with one of those from i on."""
     e = r.e
     element = STORAGE_TYPE[r.dtype]
@@ -346,7 +348,7 @@ def _randperm(r: _Rule, target: Target) -> None:
         e.store(a, there, ITEMSIZE[r.dtype])
 
 
-def _randperm_large(r: _Rule, target: Target) -> None:
+def _randperm_large(r: Rule, target: Target) -> None:
     """Inside-out shuffle with 64-bit draws, for so many elements that 32 bits would be unfair."""
     e = r.e
     element = STORAGE_TYPE[r.dtype]
@@ -448,15 +450,15 @@ def _pair(e: Emitter, dtype: str, u1: Operand, u2: Operand) -> tuple[Operand, Op
     return e.bin("fmul", radius, cos), e.bin("fmul", radius, sin)
 
 
-def _normal_block(r: _Rule, at: Operand, words_at: Operand) -> None:
+def _normal_block(r: Rule, at: Operand, words_at: Operand) -> None:
     """``out[at : at + 16]`` from 16 staged uniforms: the first eight are radii, the others angles."""
     e, dtype = r.e, r.dtype
     lanes = 1 if dtype == "float64" else 8
 
     def one(j: Operand) -> None:
         first = e.add(words_at, j)
-        u1 = _unit(e, dtype, r.word(first, _words_for(dtype), lanes))
-        u2 = _unit(e, dtype, r.word(e.add(first, 8), _words_for(dtype), lanes))
+        u1 = unit(e, dtype, r.word(first, _words_for(dtype), lanes))
+        u2 = unit(e, dtype, r.word(e.add(first, 8), _words_for(dtype), lanes))
         mean, std = (_argument(e, name, "double", lanes, _compute(dtype)) for name in ("mean", "std"))
         place = e.add(at, j)
         for where, z in zip((place, e.add(place, 8)), _pair(e, dtype, u1, u2)):
@@ -469,7 +471,7 @@ def _normal_block(r: _Rule, at: Operand, words_at: Operand) -> None:
             one(j.index)
 
 
-def _normal(r: _Rule, target: Target) -> None:
+def _normal(r: Rule, target: Target) -> None:
     """n ≥ 16 normals in blocks; when n is no multiple of 16 the last 16 are drawn anew."""
     e, n, words = r.e, r.n, _words_for(r.dtype)
     whole = e.bin("and", n, e.i64(-16))
@@ -484,7 +486,7 @@ def _normal(r: _Rule, target: Target) -> None:
         _normal_block(r, e.sub(n, 16), e.i64(0))
 
 
-def _next_normal(r: _Rule) -> Operand:
+def _next_normal(r: Rule) -> Operand:
     """One normal in double precision; they come in pairs, and the engine keeps the second."""
     e = r.e
     has_at, kept_at = e.gep("i8", r.engine, HAS_NORMAL), e.gep("i8", r.engine, NORMAL)
@@ -497,7 +499,7 @@ def _next_normal(r: _Rule) -> Operand:
     e.br(join)
     e.label(new)
     r.draw(e.i64(4))
-    u1, u2 = (_unit(e, "float64", r.word(e.i64(k), 2)) for k in (0, 1))
+    u1, u2 = (unit(e, "float64", r.word(e.i64(k), 2)) for k in (0, 1))
     log = e.call("double", "log1p", e.inst("double", f"fneg {u2}"))
     radius = e.intrinsic("sqrt", e.bin("fmul", e.const("double", -2.0), log))
     theta = e.bin("fmul", e.const("double", 2 * math.pi), u1)
@@ -510,7 +512,7 @@ def _next_normal(r: _Rule) -> Operand:
     return e.phi("double", [(old, kept), (fresh, last)])
 
 
-def _normal_scalar(r: _Rule, target: Target) -> None:
+def _normal_scalar(r: Rule, target: Target) -> None:
     """Normals one by one, for fewer than 16 or a strided output."""
     e = r.e
     with e.loop(e.i64(0), r.n) as i:
@@ -518,7 +520,7 @@ def _normal_scalar(r: _Rule, target: Target) -> None:
         r.store(i.index, _narrow(e, r.dtype, z))
 
 
-def _log_normal(r: _Rule, target: Target) -> None:
+def _log_normal(r: Rule, target: Target) -> None:
     e = r.e
     with e.loop(e.i64(0), r.n) as i:
         z = _fma(e, _next_normal(r), Operand("double", "%std"), Operand("double", "%mean"))
@@ -528,37 +530,37 @@ def _log_normal(r: _Rule, target: Target) -> None:
 # ---- other distributions
 
 
-def _bernoulli(r: _Rule, target: Target) -> None:
+def _bernoulli(r: Rule, target: Target) -> None:
     """1 where u < p, in double precision."""
 
     def value(at: Operand, word: Operand) -> Operand:
-        below = r.e.fcmp("olt", _unit(r.e, "float64", word), _argument(r.e, "p", "double", lanes_of(word.type)))
+        below = r.e.fcmp("olt", unit(r.e, "float64", word), _argument(r.e, "p", "double", lanes_of(word.type)))
         return emit_cast(r.e, "bool", r.dtype, below)
 
     r.each(2, min(8, target.lanes("float64")), value)
 
 
-def _bernoulli_tensor(p_dtype: str) -> Callable[[_Rule, Target], None]:
-    def emit(r: _Rule, target: Target) -> None:
+def _bernoulli_tensor(p_dtype: str) -> Callable[[Rule, Target], None]:
+    def emit(r: Rule, target: Target) -> None:
         """1 where u < p[i], in the precision of p, at least float32."""
         e = r.e
 
         def value(at: Operand, word: Operand) -> Operand:
             lanes = lanes_of(word.type)
             p = load_value(e, p_dtype, e.gep(STORAGE_TYPE[p_dtype], Operand("ptr", "%p"), at), lanes)
-            return emit_cast(e, "bool", r.dtype, e.fcmp("olt", _unit(e, p_dtype, word), p))
+            return emit_cast(e, "bool", r.dtype, e.fcmp("olt", unit(e, p_dtype, word), p))
 
         r.each(_words_for(p_dtype), target.lanes(p_dtype), value)
 
     return emit
 
 
-def _exponential(r: _Rule, target: Target) -> None:
+def _exponential(r: Rule, target: Target) -> None:
     """``-1/λ · log1p(-u)`` in double precision."""
     e = r.e
 
     def value(at: Operand, word: Operand) -> Operand:
-        u = _unit(e, "float64", word)
+        u = unit(e, "float64", word)
         log = e.call("double", "log1p", e.inst("double", f"fneg {u}"))
         rate = e.bin("fdiv", e.const("double", -1.0), Operand("double", "%rate"))
         return _narrow(e, r.dtype, e.bin("fmul", rate, log))
@@ -566,24 +568,24 @@ def _exponential(r: _Rule, target: Target) -> None:
     r.each(2, 1, value)
 
 
-def _geometric(r: _Rule, target: Target) -> None:
+def _geometric(r: Rule, target: Target) -> None:
     """``⌈log u / log1p(-p)⌉`` in double precision."""
     e = r.e
 
     def value(at: Operand, word: Operand) -> Operand:
-        log = e.call("double", "log", _unit(e, "float64", word))
+        log = e.call("double", "log", unit(e, "float64", word))
         base = e.call("double", "log1p", e.inst("double", "fneg double %p"))
         return _narrow(e, r.dtype, e.call("double", "ceil", e.bin("fdiv", log, base)))
 
     r.each(2, 1, value)
 
 
-def _cauchy(r: _Rule, target: Target) -> None:
+def _cauchy(r: Rule, target: Target) -> None:
     """``median + σ·tan(π(u - 1/2))`` in double precision."""
     e = r.e
 
     def value(at: Operand, word: Operand) -> Operand:
-        u = e.bin("fsub", _unit(e, "float64", word), e.const("double", 0.5))
+        u = e.bin("fsub", unit(e, "float64", word), e.const("double", 0.5))
         tan = e.call("double", "tan", e.bin("fmul", e.const("double", math.pi), u))
         x = _fma(e, Operand("double", "%sigma"), tan, Operand("double", "%median"))
         return _narrow(e, r.dtype, x)
@@ -592,7 +594,7 @@ def _cauchy(r: _Rule, target: Target) -> None:
 
 
 # Rule: its arguments after (engine, out, n), as LLVM has them, and the function that writes it.
-RULES: dict[str, tuple[str, Callable[[_Rule, Target], None]]] = {
+RULES: dict[str, tuple[str, Callable[[Rule, Target], None]]] = {
     "uniform": ("double %low, double %high", _uniform),
     "randint32": ("i64 %low, i64 %range", _randint(1)),
     "randint64": ("i64 %low, i64 %range", _randint(2)),
@@ -610,15 +612,25 @@ RULES: dict[str, tuple[str, Callable[[_Rule, Target], None]]] = {
 }
 
 
+def find_rule(rule: str) -> tuple[str, Callable[[Rule, Target], None]]:
+    """The arguments of a rule and the function that writes it."""
+    if rule.startswith("multinomial"):
+        from luchina.compiler import multinomial
+
+        return multinomial.RULES[rule]
+    return RULES[rule]
+
+
 def rule_kernel(rule: str, dtype: str) -> Kernel:
     """The function of one rule that writes elements of ``dtype``."""
-    arguments, write = RULES[rule]
+    arguments, write = find_rule(rule)
     signature = ", ".join(["ptr %engine, ptr %out, i64 %n", *filter(None, [arguments])])
 
     def emit(target: Target) -> str:
         e = Emitter()
-        write(_Rule(e, dtype), target)
-        return module([e.function(kernel.name, signature)], e.declarations, target.triple)
+        r = Rule(e, dtype)
+        write(r, target)
+        return module([*r.helpers, e.function(kernel.name, signature)], e.declarations, target.triple)
 
     kernel = Kernel(None, f"random.{rule}.{dtype}", emit)
     return kernel
