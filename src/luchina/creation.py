@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,6 @@ from luchina.dtypes import dtype
 from luchina.graph.value import Value, from_buffer, mode
 from luchina.ops import creation as ops
 from luchina.ops.movement import contiguous_strides
-from luchina.ops.registry import full as full_value
 from luchina.runtime import buffers
 from luchina.shape import Size, as_shape
 from luchina.storage import Storage
@@ -58,8 +58,6 @@ def from_array(array: np.ndarray, d: dtype, cls: type = Tensor) -> Tensor:
     array = np.ascontiguousarray(array, d.numpy).reshape(array.shape)
     buffer = buffers.allocate(array.nbytes)
     if array.nbytes:
-        import ctypes
-
         ctypes.memmove(buffer.ptr, array.ctypes.data, array.nbytes)
     return wrap_value(from_buffer(buffer, array.shape, d), cls)
 
@@ -342,12 +340,26 @@ def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tens
     return make_tensor
 
 
+# A new tensor of zeros or ones gets its memory at once: left pending it would make the first step of a training loop
+# another program than the second, where the same tensor is plain memory.
+
+
 def _zeros(shape: tuple[int, ...], d: dtype) -> Value:
-    return full_value(shape, 0, d)
+    n = math.prod(shape) * d.itemsize
+    buffer = buffers.allocate(n)
+    ctypes.memset(buffer.ptr, 0, n)
+    return from_buffer(buffer, shape, d)
 
 
 def _ones(shape: tuple[int, ...], d: dtype) -> Value:
-    return full_value(shape, 1, d)
+    return _filled(shape, 1, d)
+
+
+def _filled(shape: tuple[int, ...], number: Any, d: dtype) -> Value:
+    buffer = buffers.allocate(math.prod(shape) * d.itemsize)
+    one = np.array(number, np.float32 if d is dtypes.bfloat16 else d.numpy)
+    buffers.as_numpy(buffer, d.name, shape).fill(_to_bfloat16(one)[()] if d is dtypes.bfloat16 else one)
+    return from_buffer(buffer, shape, d)
 
 
 def _uninitialised(shape: tuple[int, ...], d: dtype) -> Value:
@@ -378,12 +390,24 @@ def full(
     d = as_dtype(dtype) if dtype is not None else _number_dtype(fill_value)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    result = wrap_value(ops.filled(_check_sizes(as_shape((size,))), fill_value, d))
+    result = wrap_value(_filled(_check_sizes(as_shape((size,))), _checked(fill_value, d), d))
     if out is not None:
         from luchina.face import _into
 
         return _into(out, result)
     return _finish(result, device, requires_grad)
+
+
+def _checked(x: Any, d: dtype) -> Any:
+    """The number, if the dtype can hold it; PyTorch's RuntimeError otherwise."""
+    if d is dtypes.bool_:
+        return bool(x)
+    if d.is_floating_point:
+        return float(x)
+    limits = dtypes.iinfo(d)
+    if not math.isfinite(x) or not limits.min <= int(x) <= limits.max:
+        raise RuntimeError(f"value cannot be converted to type {_C_NAMES[d.name]} without overflow")
+    return int(x)
 
 
 def _number_dtype(x: Any) -> dtype:

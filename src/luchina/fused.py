@@ -11,7 +11,7 @@ from typing import Any
 
 from luchina.graph.program import _walk
 from luchina.graph.value import Op, Spec, Value, mode, scalar
-from luchina.tensor import Tensor, wrap_value
+from luchina.tensor import Tensor, weak_tensor, wrap_value
 
 Update = Callable[..., Any]
 _traces: dict[Any, tuple[list[Value], list[Value], list[Value]]] = {}
@@ -28,7 +28,7 @@ def _trace(update: Update, options: Any, names: tuple[str, ...], signature: tupl
             places = [Value(_PLACE, (), (i,), shape, dtype) for i, (shape, dtype) in enumerate(signature)]
             numbers = [scalar(1.0) for _ in names]
             tensors = [wrap_value(place) for place in places]
-            results = update(*tensors, **dict(zip(names, numbers)), **dict(options))
+            results = update(*tensors, **dict(zip(names, map(weak_tensor, numbers))), **dict(options))
             results = results if isinstance(results, tuple) else (results,)
             found = places, numbers, [r._read() for r in results]
         finally:

@@ -200,17 +200,18 @@ class Tensor(metaclass=_TensorType):
         return value
 
     def _window(self, value: Value) -> Value:
+        if value.shape == self._shape and self._is_whole():
+            return value
         if self._is_whole():
             return reshape(value, self._shape)
         return strided(value, self._shape, self._strides, self._offset)
 
     def _is_whole(self) -> bool:
         """Whether the window is all of the storage in its own order."""
-        return (
-            self._offset == 0
-            and self._storage.value.size == self.numel()
-            and self._strides == contiguous_strides(self._shape)
-        )
+        value = self._storage.value
+        if self._offset or self._strides != contiguous_strides(self._shape):
+            return False
+        return value.shape == self._shape or value.size == self.numel()
 
     def _write(self, new: Value) -> None:
         """In-place assignment of a Value that already has this tensor's shape and dtype."""
@@ -262,6 +263,12 @@ class Tensor(metaclass=_TensorType):
         value = detach(new._read())
         if value.shape != self._shape or value.dtype is not self._dtype:
             raise RuntimeError(f"cannot replace {self._dtype}{list(self._shape)} by {value.dtype}{list(value.shape)}")
+        storage = self._storage
+        if not storage.value.needs_grad and self._is_whole() and new._storage.value is value:
+            # The common case: ``new`` is a result that nobody else holds, so its Value simply moves here.
+            storage.set(value)
+            self._counter.version += 1
+            return
         before, mode.grad = mode.grad, False
         try:
             self._write(value)
@@ -821,6 +828,13 @@ def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
     tensor._hooks = None
     tensor._grad = None
     tensor._multi_view = None
+    return tensor
+
+
+def weak_tensor(number: Value) -> Tensor:
+    """A run-time scalar as something that tensor code can calculate with; it promotes as a Python number."""
+    tensor = make(Tensor, Storage(number), Size(), (), 0, number.dtype)
+    tensor._value, tensor._generation = number, 0
     return tensor
 
 

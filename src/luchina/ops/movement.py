@@ -147,13 +147,22 @@ def slice_backward(g: Value, shape: tuple[int, ...], starts: tuple[int, ...], st
     return SLICE_BACKWARD(g, attrs=(shape, starts, steps))
 
 
+_strides: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
     """Row-major strides in elements, as PyTorch counts them (an empty axis counts as one)."""
-    strides, step = [], 1
-    for n in reversed(shape):
-        strides.append(step)
-        step *= max(n, 1)
-    return tuple(reversed(strides))
+    shape = tuple(shape)
+    found = _strides.get(shape)
+    if found is None:
+        strides, step = [], 1
+        for n in reversed(shape):
+            strides.append(step)
+            step *= max(n, 1)
+        if len(_strides) > 4096:
+            _strides.clear()
+        found = _strides[shape] = tuple(reversed(strides))
+    return found
 
 
 # ---- arbitrary windows
