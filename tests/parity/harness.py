@@ -103,7 +103,8 @@ def plain(value: Any, torch: ModuleType) -> Any:
         return value
     if isinstance(value, torch.dtype):
         return str(value)
-    return repr(value)
+    text = repr(value)
+    return type(value).__name__ if " at 0x" in text else text
 
 
 def run(program: Program, torch: ModuleType) -> Any:
