@@ -9,6 +9,7 @@ from luchina.compiler import jit
 from luchina.compiler.memory import plan_arena
 from luchina.compiler.prims import Node
 from luchina.compiler.schedule import Scheduler
+from luchina.compiler.simplify import simplify
 from luchina.compiler.task import Task
 from luchina.runtime.buffers import Buffer, allocate
 from luchina.runtime.program import KernelCall, Program
@@ -16,7 +17,7 @@ from luchina.runtime.program import KernelCall, Program
 
 def compile(outputs: Sequence[Node], donated: Sequence[int] = ()) -> Executable:
     """Plan ``outputs`` and compile what is new; see ``docs/architecture.md``."""
-    scheduler = Scheduler(outputs, donated)
+    scheduler = Scheduler(simplify(outputs), donated)
     scheduler.plan()
     return Executable(scheduler)
 

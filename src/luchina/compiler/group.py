@@ -27,6 +27,9 @@ MAX_OPERANDS = 24
 # Rows that are visited several times should stay in the second-level cache.
 MAX_ROW_BYTES = 1 << 18
 
+# Elements of an array that one core deals with anyway.
+SMALL = 1 << 14
+
 REDUCTIONS = frozenset(REDUCE) | {"argmax", "argmin"}
 
 
@@ -94,7 +97,9 @@ class Group:
 
     def rows_fit(self) -> bool:
         """Whether a row may well be visited again: it stays in cache, and there are rows enough for every core."""
-        return 8 * ITEMSIZE["float32"] * prod(self.inner) <= 8 * MAX_ROW_BYTES and prod(self.outer) >= 4
+        if prod(self.full) <= SMALL:
+            return True
+        return ITEMSIZE["float32"] * prod(self.inner) <= MAX_ROW_BYTES and prod(self.outer) >= 4
 
     def add(self, node: Node) -> bool:
         """Let ``node`` join; False leaves the group as it was."""

@@ -13,8 +13,8 @@ softmax is three *phases* over a row that stays in the first cache. Vectors go a
 
 Extents, strides, offsets and buffers are run-time parameters; what fixes the code is in ``LoopSpec``.
 
-The order of a sum depends on its own extent only: chunks of ``CHUNK_LANES`` or ``CHUNK_ROWS`` elements are summed in
-the accumulation dtype, the chunks in float64.
+The order of a sum depends on its own extent only: partial sums of ``CHUNK`` terms in each lane are made in the
+accumulation dtype, and added up in float64.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from luchina.compiler.prims import FLOATS
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
-CHUNK_LANES = 1024  # elements of one partial sum along a vectorised axis
-CHUNK_ROWS = 32  # elements of one partial sum down a column
+CHUNK = 32  # terms of a partial sum, in each lane
+
+SLACK = 128  # scratch elements that whole vectors may write beyond a row
 
 HEADER = 3  # params: items, items per block, vector chunk; then extents, then one record per access
 
@@ -62,9 +63,10 @@ class LoopSpec(NamedTuple):
     along: str
     accesses: tuple[Access, ...]
     program: tuple[Instruction, ...]
+    keep: tuple[int, ...] = ()  # full-level values that stay in scratch memory from one phase to the next
 
     def __str__(self) -> str:
-        lines = [f"loop {self.outer}+{self.inner} along {self.along}"]
+        lines = [f"loop {self.outer}+{self.inner} along {self.along} keep {self.keep}"]
         lines += [" ".join(map(str, a)) for a in self.accesses]
         for i, (op, dtype, args, attrs) in enumerate(self.program):
             lines.append(f"%{i}:{dtype} = {op}({', '.join([f'%{a}' for a in args] + [repr(a) for a in attrs])})")
@@ -74,6 +76,11 @@ class LoopSpec(NamedTuple):
 def record_size(access: Access, axes: int) -> int:
     """Number of params of an access: slot, offset, strides, index stride; each mask: constant, extent, coefficients."""
     return 2 + axes + access.indexed + len(access.masks) * (2 + axes)
+
+
+def register_bytes(dtype: str) -> int:
+    """Bytes of a register value in scratch memory."""
+    return 4 if dtype in ("float16", "bfloat16") else ITEMSIZE[dtype]
 
 
 def is_full(spec: LoopSpec) -> list[bool]:
@@ -95,6 +102,30 @@ def phases_of(spec: LoopSpec, full: list[bool]) -> list[int]:
         ready = max((phase[a] for a in args), default=0)
         phase.append(ready + 1 if op.startswith("reduce.") else ready)
     return phase
+
+
+def repeated(spec: LoopSpec) -> tuple[int, ...]:
+    """The costly full-level values that a later phase than their first would compute again."""
+    full = is_full(spec)
+    phase = phases_of(spec, full)
+    wanted: dict[int, set[int]] = {}
+    for i in range(len(spec.program) - 1, -1, -1):
+        op, _, args, _ = spec.program[i]
+        if op.startswith("reduce."):
+            users = {phase[i] - 1}
+        elif op == "store":
+            users = {phase[i]} if full[i] else set()
+        else:
+            users = wanted.get(i, set()) if full[i] else set()
+        for a in args:
+            if full[a]:
+                wanted.setdefault(a, set()).update(users)
+    return tuple(i for i, users in sorted(wanted.items()) if len(users) > 1 and spec.program[i].op in EXPENSIVE)
+
+
+def scratch_elements(spec: LoopSpec, inner: int, lanes: int) -> int:
+    """Places of one kept value in scratch memory, for rows of ``inner`` elements."""
+    return inner * (lanes if spec.along == "outer" else 1) + SLACK
 
 
 def choose_lanes(spec: LoopSpec, target: Target) -> int:
@@ -146,6 +177,7 @@ class _Writer:
         self.masks = target.name == "avx512"
         self.masked_tail = self.masks and not any(a.kind == "store" and a.vector == "s" for a in spec.accesses)
         self.types = [i.dtype for i in spec.program]
+        self.scratch: dict[int, Operand] = {}
 
     # ---- parameters
 
@@ -180,6 +212,30 @@ class _Writer:
                 at += 2 + self.axes
             self.forms.append(forms)
             self.mask_extents.append(extents)
+        if spec.keep:
+            self.lay_out_scratch()
+
+    def lay_out_scratch(self) -> None:
+        """A region for each kept value; the position in it is one more affine form, of the inner counters."""
+        spec, e = self.spec, self.e
+        coefficients: list[Operand | int] = [0] * spec.outer
+        inner: Operand | int = 1
+        for axis in range(self.axes - 1, spec.outer - 1, -1):
+            coefficients.insert(spec.outer, inner)
+            inner = e.mul(self.extents[axis], inner)
+        self.forms.append([_Form(e.i64(0), coefficients, "1")])
+        elements = e.add(e.mul(inner, self.lanes if spec.along == "outer" else 1), SLACK)
+        start = e.i64(0)
+        for i in spec.keep:
+            self.scratch[i] = e.gep("i8", Operand("ptr", "%scratch"), start)
+            start = e.add(start, e.mul(elements, register_bytes(self.types[i])))
+
+    def scratch_place(self, i: int, lanes: int, positions: dict) -> tuple[str, Operand]:
+        """Type and address of a kept value for the current group."""
+        type_ = register_type(self.types[i], lanes)
+        at = positions[len(self.spec.accesses), 0]
+        by = register_type(self.types[i], lanes if self.spec.along == "outer" else 1)
+        return type_, self.e.gep(by, self.scratch[i], at)
 
     def read_form(self, constant_at: int, at: int, lane_class: str, inner: bool) -> _Form:
         coefficients: list[Operand | int] = []
@@ -293,6 +349,7 @@ class _Writer:
         """Everything for one row (or ``group.lanes`` rows): row-level code, phases, row-level stores."""
         spec = self.spec
         values: dict[int, Operand] = {}
+        self.kept: set[int] = set()
         program = spec.program
         last = max(self.phase, default=0)
         for phase in range(last + 1):
@@ -311,12 +368,14 @@ class _Writer:
         stores = [i for i, ins in enumerate(program) if ins.op == "store" and not self.full[i]]
         self.compute(stores, values, positions, group)
 
-    def needed(self, actions: list[int]) -> list[int]:
-        """The full-level instructions that ``actions`` need, in order."""
+    def needed(self, actions: list[int], stored: set[int]) -> list[int]:
+        """The full-level instructions that ``actions`` need, in order; those ``stored`` come from scratch."""
         want: set[int] = set()
         stack = list(actions)
         while stack:
             i = stack.pop()
+            if i in stored:
+                continue
             for a in self.spec.program[i].args:
                 if self.full[a] and a not in want:
                     want.add(a)
@@ -328,7 +387,10 @@ class _Writer:
         e, spec = self.e, self.spec
         reductions = [i for i in actions if spec.program[i].op.startswith("reduce.")]
         stores = [i for i in actions if spec.program[i].op == "store"]
-        full = self.needed(actions)
+        stored = set(self.kept)
+        full = self.needed(actions, stored)
+        keep = [i for i in full if i in self.scratch and i not in stored]
+        self.kept.update(keep)
         if spec.along == "outer":
             self.widen(full + stores, values, group.lanes)
             shapes = [group.lanes if self.lanes_of_value(spec.program[i].args[0]) > 1 else 1 for i in reductions]
@@ -340,7 +402,16 @@ class _Writer:
 
         def body_at(positions: dict, group: _Group, carried: list[Operand], counter: Operand) -> list[Operand]:
             local = dict(values)
-            self.compute(full, local, positions, group)
+            for i in full:
+                lanes = 1 if self.lanes_of_value_cached(i) == 1 else group.lanes
+                if i in stored:
+                    type_, place = self.scratch_place(i, lanes, positions)
+                    local[i] = e.load(type_, place, register_bytes(self.types[i]))
+                    continue
+                self.compute([i], local, positions, group)
+                if i in keep:
+                    _, place = self.scratch_place(i, lanes, positions)
+                    e.store(local[i], place, register_bytes(self.types[i]))
             self.compute(stores, local, positions, group)
             result = []
             for acc, i in zip(accumulators, reductions):
@@ -369,7 +440,7 @@ class _Writer:
         e, spec = self.e, self.spec
         axis = self.axes - 1
         extent = self.extents[axis]
-        size = e.i64(CHUNK_LANES if spec.along == "inner" else CHUNK_ROWS)
+        size = e.i64(CHUNK * self.lanes if spec.along == "inner" else CHUNK)
         if not accumulators:
             size = e.intrinsic("smax", extent, e.i64(1))
         with e.loop(e.i64(0), extent, size, totals) as chunks:

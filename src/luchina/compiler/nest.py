@@ -12,6 +12,7 @@ from luchina.compiler.kernel import Kernel
 from luchina.compiler.loops import Access, LoopSpec
 from luchina.compiler.movement import Row, Rows
 from luchina.compiler.prims import INTS, POINTWISE, Node
+from luchina.compiler.target import host
 from luchina.compiler.task import Storage, Task, Window
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # A kernel's work is shared out in blocks of about this many bytes moved or operations done.
 BLOCK_WORK = 65536
+
+# Values of a row that are kept from one phase to the next: they share the second-level cache with the row itself.
+MAX_SCRATCH = 1 << 18
 
 Mask = tuple[Row, int]
 
@@ -59,7 +63,10 @@ class LoopBuilder:
         self.axes = len(extents)
         self.counters: Rows = tuple(
             movement.combine(
-                [movement.unit_row(p, self.axes) for p in sorted(own)],
+                [
+                    movement.unit_row(p, self.axes) if extents[p] != 1 else movement.zero_row(self.axes)
+                    for p in sorted(own)
+                ],
                 movement.contiguous_strides([extents[p] for p in sorted(own)]),
                 0,
                 self.axes,
@@ -274,9 +281,20 @@ class LoopBuilder:
                 records += [constant, extent, *own]
         instructions = tuple(i._replace(attrs=(i.attrs[0].value,)) if i.op == "const" else i for i in program)
         spec = LoopSpec(len(outer), len(inner), along, tuple(accesses), instructions)
-        return self._task(spec, extents, records, operands)
+        keep = loops.repeated(spec) if spec.inner else ()
+        scratch = 0
+        if keep:
+            places = loops.scratch_elements(spec, prod(extents[spec.outer :]), loops.choose_lanes(spec, host()))
+            scratch = places * sum(loops.register_bytes(program[i].dtype) for i in keep)
+            if scratch <= MAX_SCRATCH:
+                spec = spec._replace(keep=keep)
+            else:
+                scratch = 0
+        return self._task(spec, extents, records, operands, scratch)
 
-    def _task(self, spec: LoopSpec, extents: list[int], records: list[int], operands: list[_Operand]) -> Task:
+    def _task(
+        self, spec: LoopSpec, extents: list[int], records: list[int], operands: list[_Operand], scratch: int
+    ) -> Task:
         total = prod(extents)
         weight = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program)
         inner = prod(extents[spec.outer :])
@@ -303,6 +321,7 @@ class LoopBuilder:
             list(reads.values()),
             list(writes.values()),
             ops=self.ops,
+            scratch=scratch,
             cost=weight * total,
             flops=total * sum(i.op not in ("load", "store", "const", "index", "mask") for i in spec.program),
             nbytes_read=_traffic(self.extents, operands, "load"),
