@@ -14,6 +14,7 @@ import struct
 import threading
 from typing import Any
 
+from luchina.compiler.body import ITEMSIZE
 from luchina.runtime.buffers import Buffer, allocate
 
 DEFAULT_SEED = 67280421310721
@@ -64,7 +65,7 @@ class Generator:
 
     @property
     def device(self) -> Any:
-        from luchina import device
+        from luchina.devices import device
 
         return device("cpu")
 
@@ -169,6 +170,8 @@ class Generator:
     def _fill(self, rule: str, buffer: Buffer, dtype: str, n: int, *arguments: float | int) -> None:
         if n > 0:
             function = _rule_function(rule, dtype)
+            if n * ITEMSIZE[dtype] > buffer.nbytes:
+                raise ValueError(f"{n} numbers of {dtype} do not fit a buffer of {buffer.nbytes} bytes")
             with self._lock:
                 function(self._native(), buffer.ptr, n, *arguments)
 
@@ -251,17 +254,20 @@ class Generator:
         Raises:
             RuntimeError: if a row holds a negative or infinite number or NaN, or sums to nothing.
         """
+        if 8 * rows * samples > buffer.nbytes or rows * categories * ITEMSIZE[p_dtype] > p.nbytes:
+            raise ValueError("the buffers are too small for the choices or their probabilities")
         scratch = allocate(16 * categories)
         arguments: tuple[int, ...] = (p.ptr, categories, samples, scratch.ptr)
         if replacement and samples > 1:
             self._fill_checked("multinomial_replacement", buffer, p_dtype, rows, arguments)
             return
         self._fill_checked("multinomial_check", buffer, p_dtype, rows, (p.ptr, categories))
-        waits = allocate(16 * rows * categories)
+        waits = allocate(rows * categories * ITEMSIZE[p_dtype])
         self.fill_exponential(waits, p_dtype, rows * categories)
-        self._fill("multinomial", buffer, p_dtype, rows, waits.ptr, *arguments)
+        self._fill_checked("multinomial", buffer, p_dtype, rows, (waits.ptr, *arguments))
 
     def _fill_checked(self, rule: str, buffer: Buffer, dtype: str, n: int, arguments: tuple[int, ...]) -> None:
+        """Run a rule that looks at its data, and raise what it found wrong."""
         from luchina.compiler import multinomial
         from luchina.compiler import random as native
 
