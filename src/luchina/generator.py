@@ -14,13 +14,12 @@ import struct
 import threading
 from typing import Any
 
-from luchina.compiler.body import ITEMSIZE
-from luchina.runtime.buffers import Buffer, allocate
+from luchina.runtime.buffers import ITEMSIZE, Buffer, allocate
 
 DEFAULT_SEED = 67280421310721
 """The seed of a generator that was never given one (PyTorch's)."""
 
-_TYPES = {"double": ctypes.c_double, "i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
+_TYPES: dict[str, Any] = {"double": ctypes.c_double, "i64": ctypes.c_int64, "ptr": ctypes.c_void_p}
 
 # seed, left, seeded, next, state[624], normal_x, normal_y, normal_rho, normal_is_valid, next_float, its validity
 _STATE = struct.Struct("<QiiQ624QdddixxxxfB3x")

@@ -156,8 +156,9 @@ def _place_object(kernel: Kernel, data: bytes) -> dict[str, int]:
 def _sources() -> str:
     """A digest of the code generators' own text: whoever edits an emitter gets new kernels."""
     state = hashlib.blake2b(digest_size=16)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(path.name.encode() + b"\0" + path.read_bytes())
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        state.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return state.hexdigest()
 
 

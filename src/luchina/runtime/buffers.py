@@ -189,6 +189,7 @@ _TYPESTR = {
     "uint8": "|u1",
     "bool": "|b1",
 }
+ITEMSIZE = {name: int(code[2]) for name, code in _TYPESTR.items()}
 
 
 class _ArrayInterface:

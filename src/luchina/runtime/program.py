@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,14 +51,13 @@ class Program:
         self._scratch = max((call.scratch for call in self.calls), default=0)
         words = executor.CALL_BYTES // 8
         self._table: Any = (ctypes.c_uint64 * table_size)()
-        self._params: Any = (ctypes.c_int64 * sum(len(call.params) for call in self.calls))()
+        self._params = array("q", [value for call in self.calls for value in call.params])
         self._calls: Any = (ctypes.c_int64 * (words * len(self.calls)))()
         at = 0
         for number, call in enumerate(self.calls):
-            self._params[at : at + len(call.params)] = call.params
             entry = number * words
             self._calls[entry + executor.CALL_FUNCTION // 8] = call.address
-            self._calls[entry + executor.CALL_PARAMS // 8] = ctypes.addressof(self._params) + 8 * at
+            self._calls[entry + executor.CALL_PARAMS // 8] = self._params.buffer_info()[0] + 8 * at
             self._calls[entry + executor.CALL_BLOCKS // 8] = call.blocks
             self._calls[entry + executor.CALL_MODE // 8] = _mode(call)
             at += len(call.params)
