@@ -195,7 +195,7 @@ ITEMSIZE = {name: int(code[2]) for name, code in _TYPESTR.items()}
 class _ArrayInterface:
     """What numpy asks of an object that lends its memory; the array's ``base`` is this object."""
 
-    __slots__ = ("__weakref__", "__array_interface__", "buffer")
+    __slots__ = ("__array_interface__", "__weakref__", "buffer")
 
     def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
         self.buffer = buffer
