@@ -135,7 +135,10 @@ def choose_lanes(spec: LoopSpec, target: Target) -> int:
     native = max(target.vector_bits // 8 // widest, 2)
     long = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program) > 24
     scattered = any("s" in a.vector for a in spec.accesses)
-    return native if long or scattered else 2 * native
+    if long or scattered:
+        return native
+    # Down columns, each visit to a row of memory should use up its cache lines.
+    return 4 * native if spec.along == "outer" and spec.inner else 2 * native
 
 
 def emit(spec: LoopSpec, target: Target, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from luchina.compiler import loops, movement
 from luchina.compiler.body import EXPENSIVE, ITEMSIZE, Instruction
 from luchina.compiler.kernel import Kernel
+from luchina.compiler.layout import Axes
 from luchina.compiler.loops import Access, LoopSpec
 from luchina.compiler.movement import Row, Rows
 from luchina.compiler.prims import INTS, POINTWISE, Node
@@ -247,23 +248,26 @@ class LoopBuilder:
         """The kernel, with axes merged where every operand allows."""
         operands = list(self.operands)
         program = self.instructions
-        outer, inner = _collapse(list(self.extents), self.outer, operands)
-        along = _along(outer, inner, self.extents, operands)
-        if along == "outer" and not outer:
-            outer = [None]
-        axes = [*outer, *inner]
-        vector_axis = len(axes) - 1 if along == "inner" else len(outer) - 1
-        extents = [1 if group is None else prod(self.extents[a] for a in group) for group in axes]
+        forms = [list(row[1:]) for o in operands for row in (o.row, *(m[0] for m in o.masks))]
+        loads, count = [], 0
+        for operand in operands:
+            if operand.kind == "load" and operand.storage is not None:
+                loads.append(count)
+            count += 1 + len(operand.masks)
+        axes = Axes(list(self.extents), self.outer, forms, loads)
+        axes.arrange()
+        vector_axis = len(axes.extents) - 1 if axes.along == "inner" else axes.outer - 1
+        arranged = iter(axes.forms)
         accesses: list[Access] = []
         records: list[int] = []
         for operand in operands:
-            coefficients = _coefficients(operand.row, axes)
-            masks = [(_coefficients(row, axes), row[0], extent) for row, extent in operand.masks]
+            coefficients = next(arranged)
+            masks = [(next(arranged), row[0], extent) for row, extent in operand.masks]
             lane_class = _class(coefficients[vector_axis])
-            if operand.kind == "store" and along == "outer" and lane_class == "0":
+            if operand.kind == "store" and axes.along == "outer" and lane_class == "0":
                 lane_class = "1"  # only where the axis has one element
             every = [coefficients, *(m[0] for m in masks)]
-            is_inner = any(any(c[len(outer) :]) for c in every)
+            is_inner = any(any(c[axes.outer :]) for c in every)
             accesses.append(
                 Access(
                     operand.kind,
@@ -280,7 +284,8 @@ class LoopBuilder:
             for own, constant, extent in masks:
                 records += [constant, extent, *own]
         instructions = tuple(i._replace(attrs=(i.attrs[0].value,)) if i.op == "const" else i for i in program)
-        spec = LoopSpec(len(outer), len(inner), along, tuple(accesses), instructions)
+        spec = LoopSpec(axes.outer, axes.inner, axes.along, tuple(accesses), instructions)
+        extents = axes.extents
         keep = loops.repeated(spec) if spec.inner else ()
         scratch = 0
         if keep:
@@ -349,46 +354,6 @@ _MOVES = frozenset({"reshape", "permute", "expand", "slice", "pad"})
 
 def _class(coefficient: int) -> str:
     return str(coefficient) if coefficient in (0, 1) else "s"
-
-
-def _coefficients(row: Row, axes: list) -> list[int]:
-    """A row over merged axes: the coefficient of each group's last axis."""
-    return [0 if group is None else row[group[-1] + 1] for group in axes]
-
-
-def _collapse(extents: list[int], outer: int, operands: list[_Operand]) -> tuple[list, list]:
-    """Groups of adjacent axes that every operand crosses with one stride; axes of one element disappear."""
-    rows = [o.row for o in operands] + [row for o in operands for row, _ in o.masks]
-    halves: list[list[list[int]]] = []
-    for axes in (range(outer), range(outer, len(extents))):
-        groups: list[list[int]] = []
-        for a in axes:
-            if extents[a] == 1:
-                continue
-            if groups:
-                before = groups[-1][-1]
-                if all(row[before + 1] == row[a + 1] * extents[a] for row in rows):
-                    groups[-1].append(a)
-                    continue
-            groups.append([a])
-        if not groups and len(axes) and axes.start == outer and outer < len(extents):
-            groups = [[axes[0]]]  # a reduction over single elements is still one
-        halves.append(groups)
-    return halves[0], halves[1]
-
-
-def _along(outer: list, inner: list, extents: tuple[int, ...], operands: list[_Operand]) -> str:
-    """Which axis the vectors follow: that along which most of what is read lies adjacent."""
-    if not inner:
-        return "outer"
-    if not outer:
-        return "inner"
-    last_inner, last_outer = inner[-1][-1] + 1, outer[-1][-1] + 1
-    score = 0
-    for operand in operands:
-        if operand.storage is not None and any(operand.row[1 + a] for group in inner for a in group):
-            score += (operand.row[last_inner] == 1) - (operand.row[last_outer] == 1)
-    return "inner" if score >= 0 else "outer"
 
 
 def _traffic(extents: tuple[int, ...], operands: list[_Operand], kind: str) -> int:
