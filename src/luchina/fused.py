@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from luchina.graph.program import _walk
-from luchina.graph.value import Op, Spec, Value, mode, scalar
+from luchina.compiler import prims
+from luchina.graph.program import lower_into, walk
+from luchina.graph.value import Op, Spec, Value, mode, recording, scalar
 from luchina.tensor import Tensor, weak_tensor, wrap_value
 
 Update = Callable[..., Any]
@@ -25,12 +26,13 @@ def _trace(update: Update, options: Any, names: tuple[str, ...], signature: tupl
     if found is None:
         before, mode.grad = mode.grad, False
         try:
-            places = [Value(_PLACE, (), (i,), shape, dtype) for i, (shape, dtype) in enumerate(signature)]
-            numbers = [scalar(1.0) for _ in names]
-            tensors = [wrap_value(place) for place in places]
-            results = update(*tensors, **dict(zip(names, map(weak_tensor, numbers))), **dict(options))
-            results = results if isinstance(results, tuple) else (results,)
-            found = places, numbers, [r._read() for r in results]
+            with recording.aside():
+                places = [_PLACE(attrs=(i, shape, dtype)) for i, (shape, dtype) in enumerate(signature)]
+                numbers = [scalar(1.0) for _ in names]
+                tensors = [wrap_value(place) for place in places]
+                results = update(*tensors, **dict(zip(names, map(weak_tensor, numbers))), **dict(options))
+                results = results if isinstance(results, tuple) else (results,)
+                found = places, numbers, [r._read() for r in results]
         finally:
             mode.grad = before
         _traces[key] = found
@@ -41,7 +43,7 @@ def _no_rule(*args: Any) -> Any:
     raise AssertionError("a placeholder stands for an input and is never computed")
 
 
-_PLACE = Op("placeholder", _no_rule, _no_rule)
+_PLACE = Op("placeholder", lambda i, shape, dtype: Spec(shape, dtype), _no_rule)
 
 
 def _op_for(update: Update, options: Any, names: tuple[str, ...]) -> Op:
@@ -79,21 +81,15 @@ def _op_for(update: Update, options: Any, names: tuple[str, ...]) -> Op:
 def _inline(trace: tuple, numbers: Sequence[Any], group: Sequence[Any]) -> list[Any]:
     """The trace's primitives with the group's Nodes in the placeholders' places."""
     places, scalars, results = trace
-    nodes: dict[int, Any] = {id(v): n for v, n in zip(places, group)}
-    nodes.update({id(v): n for v, n in zip(scalars, numbers)})
-    order, leaves = _walk(results)
+    nodes: dict[Value, Any] = {**dict(zip(places, group)), **dict(zip(scalars, numbers))}
+    order, leaves = walk(results)
     for leaf in leaves:
-        if id(leaf) not in nodes:
-            from luchina.compiler import prims
-
+        if leaf not in nodes:
             if leaf.number is None:
                 raise RuntimeError("a fused update may read only the tensors that it is given")
-            nodes[id(leaf)] = prims.const(leaf.number, leaf.dtype.name if leaf.dtype.name != "bool" else "int64")
-    for value in order:
-        if id(value) not in nodes:
-            assert value.op is not None
-            nodes[id(value)] = value.op.lower(*[nodes[id(s)] for s in value.inputs], *value.attrs)
-    return [nodes[id(r)] for r in results]
+            nodes[leaf] = prims.const(leaf.number, leaf.dtype.name if leaf.dtype.name != "bool" else "int64")
+    lower_into(nodes, order)
+    return [nodes[r] for r in results]
 
 
 def apply(

@@ -59,7 +59,7 @@ class Storage:
         self.device: device = CPU
         self.owned_elsewhere = owned_elsewhere
         self._exports: list[weakref.ref] | None = None
-        if value.buffer is None:
+        if value.buffer is None and value.number is None:
             program.watch(self)
 
     @property

@@ -18,7 +18,7 @@ from luchina.autograd.engine import Hooks
 from luchina.devices import device
 from luchina.dtypes import dtype
 from luchina.graph import program
-from luchina.graph.value import Value, detach, leaf, mode
+from luchina.graph.value import Value, detach, leaf, mode, recording
 from luchina.ops.movement import CLONE, REWRITE, contiguous_strides, overlaps, reshape, strided, update
 from luchina.ops.pointwise import cast
 from luchina.shape import Size
@@ -37,6 +37,9 @@ class TensorHooks(Hooks):
         self.functions: OrderedDict[int, Callable] = OrderedDict()
         self.after: OrderedDict[int, Callable] = OrderedDict()
         self.retain = False
+
+    def plain(self) -> bool:
+        return not self.functions and not self.after
 
     def transform(self, gradient: Value) -> Value:
         for function in list(self.functions.values()):
@@ -218,6 +221,8 @@ class Tensor(metaclass=_TensorType):
         self._check_writable()
         storage = self._storage
         old = storage.value
+        if old.needs_grad or old.buffer is None:
+            recording.touched = True
         if self._is_whole():
             result = reshape(new, old.shape)
             if result.cell is not None:
@@ -476,6 +481,7 @@ class Tensor(metaclass=_TensorType):
 
     def _own_hooks(self) -> TensorHooks:
         value = self._read()
+        recording.touched = recording.touched or not self._leaf
         if self._hooks is None or value.hooks is not self._hooks:
             if value.hooks is not None:  # another tensor shows the same Value
                 self._hooks = value.hooks

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from luchina.autograd import engine
+from luchina.autograd import engine, remembered
 from luchina.autograd.modes import enable_grad, inference_mode, is_inference_mode_enabled, no_grad, set_grad_enabled
 from luchina.graph import program
 from luchina.graph.value import Value
@@ -68,6 +68,12 @@ def backward(
     Source: https://pytorch.org/docs/stable/generated/torch.autograd.backward.html
     """
     tensors = _as_sequence(tensors)
+    if grad_tensors is None and inputs is None and not retain_graph and not create_graph and len(tensors) == 1:
+        loss = tensors[0]._read()
+        if loss.needs_grad and loss.size == 1 and remembered.backward(loss):
+            _limit()
+            return
+    remembered.mark_consumed()
     targets = None
     if inputs is not None:
         targets = [t._read() for t in _as_sequence(inputs)]
@@ -82,6 +88,10 @@ def backward(
         create_graph=create_graph,
         accumulate=targets,
     )
+    _limit()
+
+
+def _limit() -> None:
     if program.pending_count() > BACKWARD_LIMIT:
         program.realize(())
 
@@ -114,6 +124,7 @@ def grad(
         if not value.needs_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         wanted.append(value)
+    remembered.mark_consumed()
     found = engine.backward(
         _roots(outputs, grad_outputs),
         retain_graph=create_graph if retain_graph is None else retain_graph,

@@ -18,7 +18,9 @@ from luchina.ops.pointwise import add, cast
 class Hooks:
     """What must happen when a Value's cotangent is known. The tensor face derives its own from this."""
 
-    is_leaf = False
+    def plain(self) -> bool:
+        """Whether nothing but accumulation happens here."""
+        return True
 
     def transform(self, gradient: Value) -> Value:
         """The cotangent after the user's hooks."""
@@ -49,7 +51,7 @@ def backward(
     With ``wanted``, return the cotangents of those Values (None where nothing reaches them) and touch no leaf. Otherwise
     every leaf accumulates; with ``accumulate``, only those Values do (leaf or not).
     """
-    order = _reachable([value for value, _ in roots])
+    order = reachable([value for value, _ in roots])
     targets = wanted if wanted is not None else accumulate
     needed = _leading_to(order, targets) if targets is not None else None
     cotangents: dict[int, Any] = {}
@@ -107,18 +109,24 @@ def _propagate(value: Value, gradient: Any, cotangents: dict[int, Any], needed: 
         _add(cotangents, source, fit(cotangent, source))
 
 
-def saves(value: Value) -> bool:
-    """Whether the derivative reads numbers (not only shapes), which backward lets go of."""
+def read_by_vjp(value: Value) -> list[Value]:
+    """The Values whose numbers (not only shapes) the derivative reads."""
     op = value.op
     assert op is not None
-    if op is FREED:
-        return True
+    found = []
     for source, reads in zip(value.inputs, op.reads):
         if source.needs_grad:
             for number in reads:
-                if number == OUT or (number < len(value.inputs) and value.inputs[number].number is None):
-                    return True
-    return False
+                if number == OUT:
+                    found.append(value)
+                elif number < len(value.inputs) and value.inputs[number].number is None:
+                    found.append(value.inputs[number])
+    return found
+
+
+def saves(value: Value) -> bool:
+    """Whether backward lets go of something that a second one would need."""
+    return value.op is FREED or bool(read_by_vjp(value))
 
 
 def _gone(*args: Any) -> Any:
@@ -139,23 +147,15 @@ def release(value: Value) -> None:
 
 def check_unmodified(value: Value) -> None:
     """PyTorch's error if a Value that the derivative reads was overwritten in the meantime."""
-    op = value.op
-    assert op is not None
-    for source, reads in zip(value.inputs, op.reads):
-        if not source.needs_grad:
-            continue
-        for number in reads:
-            if number >= len(value.inputs):
-                continue
-            read = value if number == OUT else value.inputs[number]
-            if read.cell is not None and read.cell.version != read.version:
-                where = f", which is output 0 of {read.op.grad_name}Backward0," if read.op and read.needs_grad else ""
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"[torch.{read.cell.title(read.dtype)} {list(read.shape)}]{where} is at version "
-                    f"{read.cell.version}; expected version {read.version} instead. Hint: enable anomaly detection to find "
-                    "the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
-                )
+    for read in read_by_vjp(value):
+        if read.cell is not None and read.cell.version != read.version:
+            where = f", which is output 0 of {read.op.grad_name}Backward0," if read.op and read.needs_grad else ""
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"[torch.{read.cell.title(read.dtype)} {list(read.shape)}]{where} is at version "
+                f"{read.cell.version}; expected version {read.version} instead. Hint: enable anomaly detection to find "
+                "the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+            )
 
 
 def fit(cotangent: Value, source: Value) -> Value:
@@ -173,7 +173,7 @@ def _add(cotangents: dict[int, Any], value: Value, cotangent: Value) -> None:
     cotangents[id(value)] = cotangent if have is None else add(have, cotangent)
 
 
-def _reachable(roots: Sequence[Value]) -> list[Value]:
+def reachable(roots: Sequence[Value]) -> list[Value]:
     """Every Value with a gradient that the roots depend on, latest recording first."""
     found: dict[int, Value] = {}
     stack = [root for root in roots if root.needs_grad]

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from luchina.graph.value import Op, Spec, Value, mode
+from luchina.graph.value import Op, Spec, Value, mode, recording
 from luchina.tensor import Tensor, wrap_value
 
 
@@ -149,6 +149,7 @@ class Function:
         if recording and tensors:
             values = [t._read() for _, t in tensors]
             picks = _op_of(cls)(*sources, *values, attrs=(len(sources),))
+            recording.touched = True
             picks[0].inputs[0].context = (cls, ctx, positions, [Spec(v.shape, v.dtype) for v in values])
             for (i, tensor), pick in zip(tensors, picks):
                 if id(tensor) in ctx._not_differentiable or not tensor.dtype.is_floating_point:

@@ -1,38 +1,49 @@
-"""From recorded Values to a run: signature, program cache, execution.
+"""From recorded Values to a run: program cache, execution, and which Values are computed.
 
-``realize`` computes Values. Everything that is still pending and that somebody can still look at is computed in the same program, so
-that a training step (forward, gradients, update) is one program. A program is found by its signature: the structure
-of the graph, with shapes and dtypes at its leaves. A step that was seen before costs this walk and one native call.
+``realize`` computes Values. Everything that is still pending and that somebody can still look at is computed in the same
+program, so that a training step (forward, gradients, update) is one program. A program is found by the keys of its results
+(see ``value.Recording``): a step that was seen before costs a dictionary look-up and one native call.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from luchina.graph.value import OUT, Value
+from luchina.graph.value import OUT, Value, key_of, recording
 
 if TYPE_CHECKING:
     from luchina.compiler.build import Executable
     from luchina.compiler.prims import Node
 
-PENDING_LIMIT = 4000  # Values recorded since the last run before everything is run anyway
+PENDING_LIMIT = 4000  # holders watched since the last run before everything is run anyway
 
-_programs: dict[Any, Executable] = {}
+
+class Program(NamedTuple):
+    """A compiled program, and which of the epoch's leaves it reads."""
+
+    executable: Executable
+    buffers: tuple[int, ...]
+    scalars: tuple[int, ...]
+
+
+class Run(NamedTuple):
+    """One execution of a program, as observers see it."""
+
+    targets: list[Value]
+    program: Program
+    new: bool
+
+
+_programs: dict[tuple[int, ...], Program] = {}
 _watched: list[weakref.ref] = []  # holders (storages) of Values that were pending when they were recorded
 observers: list[Callable[[Run], None]] = []  # told of every run; ``luchina explain`` listens here
 statistics = {"runs": 0, "programs": 0}
 
-
-class Run:
-    """One execution of a program, as observers see it."""
-
-    def __init__(self, values: list[Value], order: list[Value], executable: Executable, new: bool) -> None:
-        self.values = values
-        self.order = order
-        self.executable = executable
-        self.new = new
+# How a Value that stands for others is opened when a program is compiled; the autograd package sets it for gradients.
+expansions: dict[Any, Callable[[Value], Value]] = {}
+before_saving: list[Callable[[], None]] = []  # brings ``Value.freed`` up to date
 
 
 def watch(holder: Any) -> None:
@@ -50,17 +61,17 @@ def pending_count() -> int:
 def realize(values: Iterable[Value]) -> None:
     """Compute ``values`` and whatever else is pending and alive."""
     targets: list[Value] = []
-    seen: set[int] = set()
+    seen: set[Value] = set()
     for reference in _watched:
         holder = reference()
         if holder is not None:
             value = holder.value
-            if value.buffer is None and id(value) not in seen:
-                seen.add(id(value))
+            if value.buffer is None and value not in seen:
+                seen.add(value)
                 targets.append(value)
     for value in values:
-        if value.buffer is None and id(value) not in seen:
-            seen.add(id(value))
+        if value.buffer is None and value not in seen:
+            seen.add(value)
             targets.append(value)
     if targets:
         _run(targets)
@@ -73,114 +84,135 @@ def realize_only(value: Value) -> None:
         _run([value])
 
 
-def _walk(targets: list[Value]) -> tuple[list[Value], list[Value]]:
+def walk(targets: Sequence[Value]) -> tuple[list[Value], list[Value]]:
     """Pending Values that the targets need, inputs first, and the leaves in order of first use."""
     order: list[Value] = []
     leaves: list[Value] = []
-    state: dict[int, bool] = {}
+    done: dict[Value, bool] = {}
     stack = list(reversed(targets))
     while stack:
         value = stack[-1]
-        key = id(value)
-        if key in state:
+        if value in done:
             stack.pop()
-            if not state[key]:
-                state[key] = True
+            if not done[value]:
+                done[value] = True
                 order.append(value)
             continue
         if value.buffer is not None or value.number is not None:
-            state[key] = True
+            done[value] = True
             leaves.append(value)
             stack.pop()
             continue
         assert value.op is not None, f"{value!r} was let go before it was computed"
-        state[key] = False
-        for other in reversed(value.inputs):
-            if id(other) not in state:
-                stack.append(other)
+        done[value] = False
+        expand = expansions.get(value.op)
+        for source in (expand(value),) if expand else reversed(value.inputs):
+            if source not in done:
+                stack.append(source)
     return order, leaves
 
 
-def _saved(order: list[Value], targets: list[Value]) -> list[Value]:
-    """Pending Values that a later backward will read: they are outputs of this program too."""
-    have = {id(v) for v in targets}
+def _saved(targets: list[Value]) -> list[Value]:
+    """Pending Values that a later backward will read: they are results of this program too."""
+    if not any(v.needs_grad and not v.freed for v in targets):
+        return []
+    for update in before_saving:
+        update()
+    if not any(v.needs_grad and not v.freed for v in targets):
+        return []
+    have = set(targets)
     extra = []
-    for value in order:
+    for value in walk(targets)[0]:
         if not value.needs_grad or value.freed or value.op is None:
             continue
         for source, reads in zip(value.inputs, value.op.reads):
             if not source.needs_grad:
                 continue
             for number in reads:
+                if number >= len(value.inputs):
+                    continue
                 read = value if number == OUT else value.inputs[number]
-                if read.buffer is None and read.number is None and id(read) not in have:
-                    have.add(id(read))
+                if read.buffer is None and read.number is None and read not in have:
+                    have.add(read)
                     extra.append(read)
     return extra
 
 
 def _run(targets: list[Value]) -> None:
-    order, leaves = _walk(targets)
-    targets = targets + _saved(order, targets)
-    number = {id(v): i for i, v in enumerate(leaves)}
-    first = len(leaves)
-    signature: list[Any] = [(v.shape, v.dtype) if v.number is None else v.dtype for v in leaves]
-    for i, value in enumerate(order):
-        number[id(value)] = first + i
-        signature.append((value.op, value.attrs, *[number[id(s)] for s in value.inputs]))
-    signature.append(tuple([number[id(v)] for v in targets]))
-    key = tuple(signature)
-    executable = _programs.get(key)
-    new = executable is None
-    if executable is None:
-        executable = _compile(order, leaves, targets)
-        _programs[key] = executable
+    targets = targets + _saved(targets)
+    epoch = recording.epoch
+    signature = tuple([v.key if v.epoch == epoch else key_of(v) for v in targets])
+    program = _programs.get(signature)
+    new = program is None
+    if program is None:
+        program = _programs[signature] = _compile(targets)
         statistics["programs"] += 1
-    buffers = executable.run(
-        [v.buffer for v in leaves if v.number is None],
-        [v.number for v in leaves if v.number is not None],
+    leaves = recording.leaves
+    results = program.executable.run(
+        [leaves[i].buffer for i in program.buffers], [leaves[i].number for i in program.scalars]
     )
     statistics["runs"] += 1
-    for value, buffer in zip(targets, buffers):
+    for value, buffer in zip(targets, results):
         value.buffer = buffer
         if not value.needs_grad:
             value.op = None
             value.inputs = ()
+    recording.restart()
     if observers:
-        run = Run(targets, order, executable, new)
+        run = Run(targets, program, new)
         for observer in observers:
             observer(run)
 
 
-def lower(order: Sequence[Value], leaves: Sequence[Value], targets: Sequence[Value]) -> list[Node]:
-    """The primitive graph of recorded Values."""
+def lower(
+    order: Sequence[Value], leaves: Sequence[Value], targets: Sequence[Value], constants: Sequence[Value] = ()
+) -> list[Node]:
+    """The primitive graph of recorded Values; buffers and scalars are numbered in the order of ``leaves``."""
     from luchina.compiler import prims
 
-    nodes: dict[int, Any] = {}
+    nodes: dict[Value, Any] = {
+        v: prims.const(v.number, v.dtype.name if v.dtype.name != "bool" else "int64") for v in constants
+    }
     buffers = scalars = 0
     for value in leaves:
         if value.number is None:
-            nodes[id(value)] = prims.input(buffers, value.shape, value.dtype.name)
+            nodes[value] = prims.input(buffers, value.shape, value.dtype.name)
             buffers += 1
         else:
-            nodes[id(value)] = prims.scalar(scalars, value.dtype.name if value.dtype.name != "bool" else "int64")
+            nodes[value] = prims.scalar(scalars, value.dtype.name if value.dtype.name != "bool" else "int64")
             scalars += 1
+    lower_into(nodes, order)
+    return [nodes[v] for v in targets]
+
+
+def lower_into(nodes: dict[Value, Any], order: Sequence[Value]) -> None:
+    """Add the primitives of every Value in ``order`` (inputs first) that has none yet."""
     for value in order:
-        assert value.op is not None
-        node = value.op.lower(*[nodes[id(s)] for s in value.inputs], *value.attrs)
-        nodes[id(value)] = node
-    return [nodes[id(v)] for v in targets]
+        if value not in nodes:
+            assert value.op is not None
+            expand = expansions.get(value.op)
+            if expand:
+                nodes[value] = nodes[expand(value)]
+            else:
+                nodes[value] = value.op.lower(*[nodes[s] for s in value.inputs], *value.attrs)
 
 
-def _compile(order: list[Value], leaves: list[Value], targets: list[Value]) -> Executable:
-    import os
+def _compile(targets: list[Value]) -> Program:
+    from luchina.compiler.build import compile as compile_graph
 
-    if os.environ.get("LUCHINA_REFERENCE"):
-        from tests.reference_backend import compile as compile_graph
-    else:
-        from luchina.compiler.build import compile as compile_graph
-
-    return compile_graph(lower(order, leaves, targets))
+    order, found = walk(targets)
+    # Every leaf was counted when it was recorded, but for the numbers that an expansion brought in: they are
+    # part of a derivative's formula, the same each time.
+    leaves = [v for v in found if v.epoch == recording.epoch]
+    constants = [v for v in found if v.epoch != recording.epoch]
+    assert all(v.number is not None for v in constants), "an expansion read memory of its own"
+    executable = compile_graph(lower(order, leaves, targets, constants))
+    numbers = {leaf: i for i, leaf in enumerate(recording.leaves)}
+    return Program(
+        executable,
+        tuple(numbers[v] for v in leaves if v.number is None),
+        tuple(numbers[v] for v in leaves if v.number is not None),
+    )
 
 
 def clear() -> None:

@@ -7,7 +7,8 @@ needs a gradient knows its operation and its inputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,8 +38,7 @@ class Op:
     Attributes
         name: for printing, errors and ``explain``.
         infer: ``infer(*inputs, *attrs) -> Spec`` (or a list of Specs for several results): the shape and dtype rule; it
-            raises the user's error. It may look at the inputs' shape, dtype and ``weak`` only: its answers are remembered
-            by those.
+            raises the user's error. It may look at the inputs' shape, dtype and ``weak`` only: its answers are remembered.
         lower: ``lower(*nodes, *attrs) -> Node`` (or a tuple of Nodes): what it means in primitives.
         vjp: ``vjp(g, value) -> tuple`` of one cotangent (or None) an input, written with other operations on Values. ``g``
             is the cotangent of the result, a list of them (None where there is none) for several results. Cotangents
@@ -48,7 +48,7 @@ class Op:
         grad_name: the stem of ``grad_fn``'s printed name.
     """
 
-    __slots__ = ("grad_name", "infer", "inferred", "lower", "name", "reads", "vjp")
+    __slots__ = ("grad_name", "infer", "lower", "name", "reads", "vjp")
 
     def __init__(
         self,
@@ -65,34 +65,30 @@ class Op:
         self.vjp = vjp
         self.reads = reads
         self.grad_name = grad_name or "".join(part.capitalize() for part in name.split("_"))
-        self.inferred: dict[Any, Any] = {}
-        dtypes.on_default_change.append(self.inferred.clear)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
     def __call__(self, *inputs: Value, attrs: tuple = ()) -> Any:
         """Record the operation on Values: a Value, or a tuple of them for an operation with several results."""
-        key = (attrs, *[(v.shape, v.dtype, v.weak) for v in inputs])
-        spec = self.inferred.get(key)
-        if spec is None:
-            spec = self.infer(*inputs, *attrs)
-            if len(self.inferred) > 4096:
-                self.inferred.clear()
-            self.inferred[key] = spec
         needs_grad = False
         if mode.grad and self.vjp is not None:
             for v in inputs:
                 if v.needs_grad:
                     needs_grad = True
                     break
+        epoch = recording.epoch
+        key = (self, attrs, needs_grad, *[v.key if v.epoch == epoch else key_of(v) for v in inputs])
+        entry = _interned.get(key)
+        if entry is None:
+            entry = _intern(key, self.infer(*inputs, *attrs))
+        number, spec = entry
         if type(spec) is Spec:
-            return Value(self, inputs, attrs, spec.shape, spec.dtype, needs_grad and spec.dtype.is_floating_point)
-        parent = Value(self, inputs, attrs, (), spec[0].dtype, needs_grad)
-        return tuple(
-            Value(PICK, (parent,), (i,), s.shape, s.dtype, needs_grad and s.dtype.is_floating_point)
-            for i, s in enumerate(spec)
-        )
+            if needs_grad and not spec.dtype.is_floating_point:
+                needs_grad = False
+            return Value(self, inputs, attrs, spec.shape, spec.dtype, needs_grad, key=number, epoch=epoch)
+        parent = Value(self, inputs, attrs, (), spec[0].dtype, needs_grad, key=number, epoch=epoch)
+        return tuple([PICK(parent, attrs=(i,)) for i in range(len(spec))])
 
 
 class Mode:
@@ -108,6 +104,88 @@ class Mode:
 mode = Mode()
 
 
+class Recording:
+    """What was recorded since the last run.
+
+    Every Value carries a ``key``: a number that stands for its whole structure, the operations down to the leaves, where a leaf
+    counts by the order of its first use in this epoch. Equal keys mean equal programs, so a program is found by the keys
+    of its results, without a walk.
+
+    Attributes
+        epoch: raised at each run; a key is good in the epoch it was made in.
+        leaves: the leaves in order of first use.
+        touched: something happened that a remembered backward pass cannot know: a hook, a user's function, a write
+            over a Value that the graph may read.
+        consumed: the losses that backward has passed over in this epoch without walking their graph.
+    """
+
+    __slots__ = ("consumed", "epoch", "leaves", "touched")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.leaves: list[Value] = []
+        self.touched = False
+        self.consumed: list[Value] = []
+
+    def restart(self) -> None:
+        """After a run: leaves are counted anew."""
+        self.epoch += 1
+        self.leaves.clear()
+        self.touched = False
+        self.consumed.clear()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Record something that stands for itself (a trace), without counting its leaves here."""
+        saved = self.epoch, self.leaves
+        self.epoch, self.leaves = -next(_numbers) - 2, []
+        try:
+            yield
+        finally:
+            self.epoch, self.leaves = saved
+
+
+recording = Recording()
+_interned: dict[Any, tuple[int, Any]] = {}
+_numbers = count()
+INTERN_LIMIT = 500_000
+
+
+def _intern(key: Any, spec: Any) -> tuple[int, Any]:
+    if len(_interned) > INTERN_LIMIT:
+        _interned.clear()  # numbers go on, so nothing old can be mistaken for something new
+    entry = _interned[key] = (next(_numbers), spec)
+    return entry
+
+
+def key_of(value: Value) -> int:
+    """The key of a Value in this epoch, found anew where it is from an earlier one."""
+    epoch = recording.epoch
+    stack = [value]
+    while stack:
+        top = stack[-1]
+        if top.epoch == epoch:
+            stack.pop()
+            continue
+        if top.buffer is not None or top.number is not None:
+            # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
+            role = 0 if not top.needs_grad else 1 if top.op is None or top.op.vjp is None else 2
+            leaf_key = (len(recording.leaves), top.shape, top.dtype, top.weak, role)
+            entry = _interned.get(leaf_key) or _intern(leaf_key, None)
+            recording.leaves.append(top)
+        else:
+            waiting = [v for v in top.inputs if v.epoch != epoch]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            key = (top.op, top.attrs, top.needs_grad, *[v.key for v in top.inputs])
+            assert top.op is not None, f"{top!r} was let go before it was computed"
+            entry = _interned.get(key) or _intern(key, top.op.infer(*top.inputs, *top.attrs))
+        top.key, top.epoch = entry[0], epoch
+        stack.pop()
+    return value.key
+
+
 class Value:
     """An operation applied to inputs, with the shape and dtype of its result.
 
@@ -121,6 +199,7 @@ class Value:
         cell, version: the version counter of the tensors that showed this Value, and its reading at that time.
         context: what a user's own autograd function keeps for its backward.
         hooks: what the autograd engine has to do when the cotangent of this Value is known (a ``Hooks``), or None.
+        key, epoch: what was recorded, as one number; see ``Recording``.
         freed: backward has passed and let go of what it needed.
         sequence: order of recording; backward goes the other way.
     """
@@ -132,9 +211,11 @@ class Value:
         "cell",
         "context",
         "dtype",
+        "epoch",
         "freed",
         "hooks",
         "inputs",
+        "key",
         "needs_grad",
         "number",
         "op",
@@ -155,6 +236,8 @@ class Value:
         buffer: Buffer | None = None,
         number: float | int | None = None,
         weak: bool = False,
+        key: int = -1,
+        epoch: int = -1,
     ) -> None:
         self.op = op
         self.inputs = inputs
@@ -165,6 +248,8 @@ class Value:
         self.buffer = buffer
         self.number = number
         self.weak = weak
+        self.key = key
+        self.epoch = epoch
         self.cell: Any = None
         self.context: Any = None
         self.version = 0
@@ -220,15 +305,16 @@ def _same(x: Value, *attrs: Any) -> Spec:
     return Spec(x.shape, x.dtype)
 
 
-def _no_spec(*args: Any) -> Spec:
-    raise AssertionError("recorded by Op.__call__ only")
-
-
 def _lower_pick(parts: tuple[Node, ...], index: int) -> Node:
     return parts[index]
 
 
-PICK = Op("pick", _no_spec, _lower_pick, lambda g, value: (g,))
+def _infer_pick(parent: Value, index: int) -> Spec:
+    assert parent.op is not None
+    return parent.op.infer(*parent.inputs, *parent.attrs)[index]
+
+
+PICK = Op("pick", _infer_pick, _lower_pick, lambda g, value: (g,))
 """One of several results; backward gathers the picks' cotangents into a list for the operation."""
 
 DETACH = Op("detach", _same, lambda x: x)

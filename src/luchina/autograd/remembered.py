@@ -1,0 +1,137 @@
+"""A backward pass that was seen before costs nothing to record.
+
+A loss's key stands for the whole structure of its graph. The first ``backward`` of a structure walks it and remembers
+which leaves it reaches. The next one only records, for each such leaf, a ``gradient`` Value of the loss; the derivatives are expanded
+when a program with them is compiled for the first time, which for a known structure is never.
+
+What a memory cannot know sends a pass the long way: hooks, a user's own function, writes over Values of the graph
+(``Recording.touched``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from luchina.autograd import engine
+from luchina.graph import program
+from luchina.graph.value import Op, Spec, Value, key_of, mode, recording
+from luchina.ops.registry import full
+
+
+class Plan(NamedTuple):
+    """What is remembered of a structure: its leaves that want a gradient and the leaves that derivatives read, both by
+    their number in the epoch, and whether backward lets go of anything."""
+
+    leaves: tuple[int, ...]
+    read: tuple[int, ...]
+    saves: bool
+
+
+_plans: dict[int, Plan | None] = {}
+PLAN_LIMIT = 10_000
+
+
+def _infer(loss: Value, shape: tuple[int, ...], dtype: Any, position: int) -> Spec:
+    return Spec(shape, dtype)
+
+
+def _lower(*args: Any) -> Any:
+    raise AssertionError("a gradient is expanded before it is lowered")
+
+
+GRADIENT = Op("gradient", _infer, _lower)
+"""∂loss/∂leaf, where the leaf is given by its position in the loss's plan."""
+
+
+def _expand(value: Value) -> Value:
+    loss = value.inputs[0]
+    if loss.context is None:
+        loss.context = _derive(loss)[1]
+    return loss.context[value.attrs[2]]
+
+
+program.expansions[GRADIENT] = _expand
+
+
+def _derive(loss: Value) -> tuple[list[Value], list[Value]]:
+    """The leaves that the loss depends on, latest first, and its gradients with respect to them."""
+    leaves = [v for v in engine.reachable([loss]) if v.op is None or v.op.vjp is None]
+    counted = len(recording.leaves)
+    before, mode.grad = mode.grad, False
+    try:
+        one = full(loss.shape, 1, loss.dtype)
+        gradients = engine.backward([(loss, one)], retain_graph=True, create_graph=False, wanted=leaves)
+    finally:
+        mode.grad = before
+    # Numbers that occur in the derivatives' formulas are not leaves of what the user recorded.
+    for extra in recording.leaves[counted:]:
+        extra.epoch = -1
+    del recording.leaves[counted:]
+    return leaves, [g for g in gradients if g is not None]
+
+
+def _learn(loss: Value) -> Plan | None:
+    """Walk the graph once; None if it reaches behind this epoch (through a Value that is computed already), or to a leaf
+    that is still pending."""
+    order = engine.reachable([loss])
+    leaves = [v for v in order if v.op is None or v.op.vjp is None]
+    if any(v.buffer is None or v.hooks is None for v in leaves):
+        return None
+    if any(v.buffer is not None and v.op is not None and v.op.vjp is not None for v in order):
+        return None
+    numbers = {v: i for i, v in enumerate(recording.leaves)}
+    read = {source for v in order if v.op is not None and v.op.vjp is not None for source in engine.read_by_vjp(v)}
+    found, gradients = _derive(loss)
+    if len(gradients) != len(found):
+        return None
+    loss.context = gradients
+    return Plan(
+        tuple(numbers[v] for v in found),
+        tuple(sorted(numbers[v] for v in read if v in numbers)),
+        any(engine.saves(v) for v in order if v.op is not None and v.op.vjp is not None),
+    )
+
+
+def backward(loss: Value) -> bool:
+    """Accumulate the gradients of a scalar loss into its leaves, if its structure allows the short way."""
+    if recording.touched or loss.buffer is not None or loss.freed or loss.op is None or loss.hooks is not None:
+        return False
+    key = loss.key if loss.epoch == recording.epoch else key_of(loss)
+    if key in _plans:
+        plan = _plans[key]
+    else:
+        if len(_plans) > PLAN_LIMIT:
+            _plans.clear()
+        plan = _plans[key] = _learn(loss)
+    if plan is None or (recording.consumed and plan.saves):
+        return False
+    leaves = recording.leaves
+    for number in plan.read:
+        leaf = leaves[number]
+        if leaf.cell is not None and leaf.cell.version != leaf.version:
+            return False  # the long way finds out which, and says so
+    targets = [leaves[number] for number in plan.leaves]
+    if not all(leaf.hooks.plain() for leaf in targets):
+        return False
+    before, mode.grad = mode.grad, False
+    try:
+        for position, leaf in enumerate(targets):
+            leaf.hooks.accumulate(GRADIENT(loss, attrs=(leaf.shape, leaf.dtype, position)))
+    finally:
+        mode.grad = before
+    recording.consumed.append(loss)
+    loss.freed = True
+    return True
+
+
+def mark_consumed() -> None:
+    """Let the graphs that short passes went over be what long passes leave: freed."""
+    losses, recording.consumed = recording.consumed, []
+    for loss in losses:
+        loss.freed = False
+        for value in engine.reachable([loss]):
+            if value.op is not None and value.op.vjp is not None:
+                engine.release(value)
+
+
+program.before_saving.append(mark_consumed)
