@@ -15,7 +15,7 @@ from luchina.compiler.body import ITEMSIZE
 from luchina.compiler.movement import Rows
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import REDUCE, Node
-from luchina.compiler.task import Window
+from luchina.compiler.task import Task, Window
 
 if TYPE_CHECKING:
     from luchina.compiler.schedule import Scheduler
@@ -146,11 +146,22 @@ class Group:
         self.closed = True
         scheduler = self.scheduler
         members = set(map(id, self.members))
-        for node, (value, rows) in zip(self.members, self.values):
+        needed = []
+        for i, node in enumerate(self.members):
             to = self.stores[id(node)]
             del scheduler.open[to.storage]
             if to.storage.kind == "output" or not scheduler.readers[id(node)] <= members:
-                self.builder.store(value, to, rows)
+                needed.append(i)
             else:
                 del scheduler.windows[id(node)]
-        scheduler.tasks.append(self.builder.finish())
+        scheduler.tasks += self.finish(needed)
+
+    def _store(self, needed: list[int]) -> None:
+        for i in needed:
+            value, rows = self.values[i]
+            self.builder.store(value, self.stores[id(self.members[i])], rows)
+
+    def finish(self, needed: list[int]) -> list[Task]:
+        """The tasks that compute the members and store those that are ``needed``."""
+        self._store(needed)
+        return [self.builder.finish()]

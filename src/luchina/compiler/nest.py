@@ -138,6 +138,10 @@ class LoopBuilder:
             value = self._lowered[key] = self._lower(node, rows, masks)
         return value
 
+    def assume(self, node: Node, rows: Rows, value: int) -> None:
+        """Take ``value`` for what ``node`` is at ``rows``."""
+        self._lowered[id(node), rows, ()] = value
+
     def define(self, node: Node, rows: Rows) -> int:
         """The value of ``node`` computed here, even if a buffer is meant for it."""
         value = self._lowered[id(node), rows, ()] = self._express(node, rows, ())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from luchina.compiler import movement, prims
 from luchina.compiler.body import EXPENSIVE, ITEMSIZE
+from luchina.compiler.contract import CONTRACTIONS, ContractionGroup, window_of
 from luchina.compiler.group import REDUCTIONS, Group, NeedsMemory
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import MOVEMENT, POINTWISE, Node
@@ -60,6 +61,14 @@ class Scheduler:
         place = self.scalar_places.setdefault((index, held), len(self.scalar_places))
         self.scalars.nbytes = 8 * len(self.scalar_places)
         return self.scalars, place
+
+    def temporary(self, nbytes: int) -> int:
+        """Table entry of memory that one task leaves for the next."""
+        return self.storage("temp", nbytes, "uint8").slot
+
+    def view(self, node: Node) -> Window:
+        """``node`` as a strided view on memory that can be read now."""
+        return window_of(self, node)
 
     # ---- the decision
 
@@ -199,12 +208,14 @@ class Scheduler:
         return window
 
     def _is_loop(self, node: Node) -> bool:
-        return node.op in REDUCTIONS or not hasattr(self, "_" + node.op)
+        return node.op in POINTWISE or node.op in MOVEMENT or node.op in REDUCTIONS or node.op in _SOURCES
 
     def place(self, node: Node, to: Window) -> Window:
         """Plan that ``node`` is written to a window: in a group of loops where it can be."""
         if node.size and self._is_loop(node):
             self._join(node, to)
+        elif node.op in CONTRACTIONS and node.size:
+            self._joined(node, ContractionGroup(self, node), {id(node)}, to)
         else:
             self.compute(node, to)
             self.windows[id(node)] = to
@@ -251,7 +262,7 @@ class Scheduler:
         if not wide.rows_fit() or node.attrs[0] != len(wide.outer):
             return None
         for group in reversed(dict.fromkeys(self.open.values())):
-            if group.inner or group.busy or sources.isdisjoint(map(id, group.members)):
+            if group.inner or group.busy or type(group) is not Group or sources.isdisjoint(map(id, group.members)):
                 continue
             if all(wide.accepts(member) and wide.add(member) for member in group.members) and wide.add(node):
                 for member in group.members:
@@ -288,6 +299,12 @@ class Scheduler:
             self.loop(node.shape, inner, lambda builder: builder.store(builder.reduce(node, builder.kept), to))
         elif (handler := getattr(self, "_" + node.op, None)) is not None:
             handler(node, to)
+        elif node.op in CONTRACTIONS:
+            group = ContractionGroup(self, node)
+            group.stores[id(node)] = to
+            self.tasks += group.finish([0])
+        elif not self._is_loop(node):
+            raise NotImplementedError(f"the compiler has no kernel for the primitive {node.op!r} yet")
         else:
             self.loop(node.shape, (), lambda builder: builder.store(builder.lower(node, builder.kept), to))
 
@@ -330,16 +347,8 @@ class Scheduler:
         self.write(base, to)
         self.write(source, Window(to.storage, source.shape, strides, to.offset + offset))
 
-    def _dot(self, node: Node, to: Window) -> None:
-        a, b = node.inputs
 
-        def fill(builder: LoopBuilder) -> None:
-            batch, m, n, k = builder.counters
-            factors = builder.lower(a, (batch, m, k)), builder.lower(b, (batch, k, n))
-            product = builder.instruction("mul", node.dtype, factors)
-            builder.store(builder.instruction("reduce.sum", node.dtype, (product,)), to)
-
-        self.loop(node.shape, (a.shape[2],), fill)
+_SOURCES = frozenset({"input", "const", "scalar", "iota", "take"})
 
 
 class _Inlined:

@@ -230,6 +230,13 @@ def extreme_of_repeated(node: Node) -> Node | None:
     return prims.reduce(node.op, prims.expand(source, shape), node.attrs)
 
 
+def fold_contraction(node: Node) -> Node | None:
+    """A sum of no products is zero."""
+    if node.size and any(i.size == 0 for i in node.inputs):
+        return prims.const(0, node.dtype, node.shape)
+    return None
+
+
 def split_sum(node: Node) -> Node | None:
     """A long reduction with few results, in two stages, so that every core has a part.
 
@@ -281,5 +288,6 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "where": (fold_where,),
     **dict.fromkeys(("sum", "prod"), (fold_reduction, split_sum)),
     **dict.fromkeys(("max", "min"), (fold_reduction, extreme_of_repeated, split_sum)),
+    **dict.fromkeys(("dot", "conv2d", "conv2d_input", "conv2d_weight"), (fold_contraction,)),
     **dict.fromkeys(("argmax", "argmin"), (fold_argreduction,)),
 }

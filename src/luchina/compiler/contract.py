@@ -1,0 +1,205 @@
+"""A contraction as a group: pointwise nodes over its result join it as its epilogue.
+
+The group's program begins with the accumulated element. Whatever joins must be expressible as the body of an
+``Epilogue``: pointwise primitives on it and on plain windows over the result's axes.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from luchina.compiler import contraction, movement
+from luchina.compiler.body import ITEMSIZE, Body, Instruction
+from luchina.compiler.group import REDUCTIONS, Group, NeedsMemory
+from luchina.compiler.nest import LoopBuilder
+from luchina.compiler.prims import Node
+from luchina.compiler.target import host
+from luchina.compiler.task import Storage, Task, Window
+
+if TYPE_CHECKING:
+    from luchina.compiler.schedule import Scheduler
+
+CONTRACTIONS = frozenset({"dot", "conv2d", "conv2d_input", "conv2d_weight"})
+
+# More operands than this in an epilogue cost registers that the accumulators need.
+MAX_EXTRA = 8
+
+
+class ContractionGroup(Group):
+    """``node``, a contraction, and what is done to its elements before they are written."""
+
+    def __init__(self, scheduler: Scheduler, node: Node) -> None:
+        super().__init__(scheduler, node.shape)
+        self.node = node
+        self.operands = tuple(scheduler.view(source) for source in node.inputs)
+        self.builder.ops.append(node.op)
+        value = self.builder.instruction("accumulated", node.dtype)
+        self.builder.assume(node, self.builder.kept, value)
+        self.members = [node]
+        self.values = [(value, self.builder.kept)]
+
+    def accepts(self, node: Node) -> bool:
+        return node.op not in REDUCTIONS and super().accepts(node)
+
+    def add(self, node: Node) -> bool:
+        undo = self.builder.snapshot()
+        self.busy = True
+        try:
+            self._lower(node)
+            fits = self._is_epilogue()
+        except (NeedsMemory, movement.AxisTooCoarse):
+            fits = False
+        finally:
+            self.busy = False
+        if not fits:
+            self.builder.restore(undo)
+            del self.values[len(self.members) :]
+            return False
+        self.members.append(node)
+        return True
+
+    def _is_epilogue(self) -> bool:
+        plain = all(not o.masks and o.index_stride is None and o.kind == "load" for o in self.builder.operands)
+        return plain and len(self.builder.operands) <= MAX_EXTRA
+
+    def finish(self, needed: list[int]) -> list[Task]:
+        builder = self.builder
+        self._store(needed)
+        loads = [o for o in builder.operands if o.kind == "load"]
+        stores = [o for o in builder.operands if o.kind == "store"]
+        body, order = _body(builder.instructions)
+        operands = list(builder.operands)
+        extra = tuple(_window(operands[i].storage, operands[i].row[0], operands[i].row[1:]) for i in order)
+        outs: list[contraction.Window] = []
+        for instruction in builder.instructions:
+            if instruction.op == "store":
+                to = operands[instruction.attrs[0]]
+                outs.append(_window(to.storage, to.row[0], to.row[1:]))
+        epilogue = contraction.Epilogue(body, extra)
+        if not body.instructions and body.outputs == (0,):
+            epilogue = None  # type: ignore[assignment]
+        windows = [_window(w.storage, w.offset, w.strides) for w in self.operands]
+        try:
+            calls = self._calls(windows, outs, epilogue)
+        except NotImplementedError:
+            if self.node.op != "dot":
+                raise
+            return self._as_loops(needed)
+        storages = self.scheduler.storages
+        tasks = [
+            Task(
+                call.kernel,
+                call.params,
+                call.blocks,
+                [storages[slot] for slot in call.reads],
+                [storages[slot] for slot in call.writes],
+                ops=builder.ops,
+                scratch=call.scratch,
+                cost=call.cost,
+                flops=call.flops,
+            )
+            for call in calls
+        ]
+        tasks[0].nbytes_read = sum(_footprint(w.shape, w.strides, w.dtype) for w in self.operands) + sum(
+            _footprint(self.outer, o.row[1:], o.dtype) for o in loads
+        )
+        tasks[-1].nbytes_written = sum(_footprint(self.outer, o.row[1:], o.dtype) for o in stores)
+        return tasks
+
+    def _calls(self, windows: list, outs: list, epilogue: contraction.Epilogue | None) -> list[contraction.Call]:
+        node = self.node
+        a, b = node.inputs
+        common = {"target": host(), "temporary": self.scheduler.temporary, "epilogue": epilogue}
+        if node.op == "dot":
+            shape = (*node.shape, a.shape[2])
+            return contraction.dot(*windows, outs, shape, **common)
+        plan = getattr(contraction, node.op)
+        x_shape = node.shape if node.op == "conv2d_input" else a.shape
+        w_shape = node.shape if node.op == "conv2d_weight" else b.shape
+        return plan(*windows, outs, x_shape, w_shape, *node.attrs, **common)
+
+    def _as_loops(self, needed: list[int]) -> list[Task]:
+        """A product of a dtype that the template does not take, as a reduction."""
+        extent = self.node.inputs[0].shape[2]
+        builder = LoopBuilder(self.scheduler, self.outer, (extent,))
+        batch, m, n, k = builder.counters
+        builder.ops.append("dot")
+        left = builder.load(self.operands[0], (batch, m, k), ())
+        right = builder.load(self.operands[1], (batch, k, n), ())
+        product = builder.instruction("mul", self.node.dtype, (left, right))
+        values = [builder.instruction("reduce.sum", self.node.dtype, (product,))]
+        builder.assume(self.node, builder.kept, values[0])
+        for member in self.members[1:]:
+            rows = movement.reshaped(builder.kept, member.shape, self.outer, builder.extents)
+            assert rows is not None
+            values.append(builder.define(member, rows))
+        for i in needed:
+            member = self.members[i]
+            rows = movement.reshaped(builder.kept, member.shape, self.outer, builder.extents)
+            builder.store(values[i], self.stores[id(member)], rows)
+        return [builder.finish()]
+
+
+def _window(storage: Storage | None, offset: int, strides: tuple[int, ...]) -> contraction.Window:
+    assert storage is not None
+    return contraction.Window(storage.slot, offset, tuple(strides), storage.dtype)
+
+
+def _footprint(shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> int:
+    return prod(n for n, s in zip(shape, strides) if s) * ITEMSIZE[dtype]
+
+
+def _body(program: list[Instruction]) -> tuple[Body, list[int]]:
+    """A group's program as a body, and the builder's operands that are its further inputs, in order."""
+    order: list[int] = []
+    inputs = [program[0].dtype]
+    for instruction in program:
+        if instruction.op == "load":
+            order.append(instruction.attrs[0])
+            inputs.append(instruction.dtype)
+    number: dict[int, int] = {0: 0}
+    instructions: list[Instruction] = []
+    outputs: list[int] = []
+    for i, instruction in enumerate(program):
+        if instruction.op == "load":
+            number[i] = 1 + order.index(instruction.attrs[0])
+        elif instruction.op == "store":
+            outputs.append(number[instruction.args[0]])
+        elif instruction.op != "accumulated":
+            attrs = (instruction.attrs[0].value,) if instruction.op == "const" else instruction.attrs
+            number[i] = len(inputs) + len(instructions)
+            args = tuple(number[a] for a in instruction.args)
+            instructions.append(Instruction(instruction.op, instruction.dtype, args, attrs))
+    return Body(tuple(inputs), tuple(instructions), tuple(outputs)), order
+
+
+def window_of(scheduler: Scheduler, node: Node) -> Window:
+    """``node`` as a strided view on memory: through its movement where that composes, else a buffer of its own."""
+    axes = len(node.shape)
+    rows = tuple(movement.unit_row(a, axes) for a in range(axes))
+    source = node
+    try:
+        while id(source) not in scheduler.windows:
+            if source.op == "permute":
+                rows = movement.permuted(rows, source.attrs)
+            elif source.op == "expand":
+                rows = movement.expanded(rows, source.inputs[0].shape)
+            elif source.op == "slice":
+                rows = movement.sliced(rows, *source.attrs)
+            elif source.op == "reshape":
+                inside = movement.reshaped(rows, source.inputs[0].shape, source.shape, node.shape)
+                if inside is None:
+                    source = node
+                    break
+                rows = inside
+            else:
+                break
+            source = source.inputs[0]
+    except movement.AxisTooCoarse:
+        source = node
+    if source is node:
+        rows = tuple(movement.unit_row(a, axes) for a in range(axes))
+    window = scheduler.readable(scheduler.realise(source))
+    row = movement.combine(rows, window.strides, window.offset, axes)
+    return Window(window.storage, node.shape, row[1:], row[0])
