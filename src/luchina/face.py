@@ -18,9 +18,13 @@ from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import PUBLIC
 from luchina.tensor import Tensor, wrap_value
 
+_PLAIN = frozenset({int, float, bool, str, type(None), dtypes.dtype})
+
 
 def read(x: Any) -> Any:
     """Tensors (also inside lists and tuples) as Values, anything else as it is."""
+    if x.__class__ in _PLAIN:
+        return x
     if isinstance(x, Tensor):
         return x._read()
     if x.__class__ in (list, tuple) and x and any(isinstance(e, Tensor) for e in x):
@@ -43,7 +47,7 @@ def shown(x: Any) -> Any:
 def _shared(args: tuple) -> bool:
     for x in args:
         if isinstance(x, Tensor):
-            if (x._storage.owned_elsewhere or x._storage._exports is not None) and x._storage.shared:
+            if x._storage.lent and x._storage.shared:
                 return True
         elif x.__class__ in (list, tuple) and _shared(tuple(x)):
             return True
@@ -74,12 +78,19 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
                 return _into(kwargs.pop("out"), function(*args, **kwargs))
             if "self" in kwargs:
                 kwargs["input"] = kwargs.pop("self")
-            inputs = (*args, *kwargs.values())
-            result = shown(call(*[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()}))
+            result = call(*[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()})
+            args = (*args, *kwargs.values())
         else:
-            inputs = args
-            result = shown(call(*[read(a) for a in args]))
-        settle(inputs, result)
+            result = call(*[a._read() if isinstance(a, Tensor) else read(a) for a in args])
+        result = wrap_value(result) if result.__class__ is Value else shown(result)
+        for a in args:
+            if isinstance(a, Tensor):
+                if a._storage.lent:
+                    settle(args, result)
+                    break
+            elif a.__class__ in (list, tuple):
+                settle(args, result)
+                break
         return result
 
     return function
@@ -182,7 +193,7 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
             return NotImplemented
         left = self._read()
         result = wrap_value(call(right, left) if reflected else call(left, right))
-        if self._storage.owned_elsewhere or self._storage._exports is not None or right.__class__ is Value:
+        if self._storage.lent or (right.__class__ is Value and other._storage.lent):
             settle((self, other), result)
         return result
 
@@ -219,13 +230,22 @@ def install_operators() -> None:
         setattr(Tensor, f"__i{operator}__", _inplace_operator(name))
     for operator in ("eq", "ne", "lt", "le", "gt", "ge"):
         setattr(Tensor, f"__{operator}__", _operator(operator))
-    setattr(Tensor, "__matmul__", _matmul)
-    setattr(Tensor, "__rmatmul__", lambda self, other: NotImplemented)
-    setattr(Tensor, "__imatmul__", _inplace_operator("matmul"))
-    setattr(Tensor, "__neg__", lift(PUBLIC["neg"].call))
-    setattr(Tensor, "__pos__", lift(PUBLIC["positive"].call))
-    setattr(Tensor, "__abs__", lift(PUBLIC["abs"].call))
-    setattr(Tensor, "__invert__", lift(PUBLIC["bitwise_not"].call))
+    Tensor.__matmul__ = _matmul
+    Tensor.__rmatmul__ = lambda self, other: NotImplemented
+    Tensor.__imatmul__ = _inplace_operator("matmul")
+    Tensor.__neg__ = lift(PUBLIC["neg"].call)
+    Tensor.__pos__ = lift(PUBLIC["positive"].call)
+    Tensor.__abs__ = lift(PUBLIC["abs"].call)
+    Tensor.__invert__ = _invert
+
+
+_bitwise_not = lift(PUBLIC["bitwise_not"].call)
+
+
+def _invert(self: Tensor) -> Tensor:
+    if self.dtype.is_floating_point:
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return _bitwise_not(self)
 
 
 _lifted_matmul = lift(PUBLIC["matmul"].call)

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,7 +30,7 @@ def main() -> int:
     stored = harness.restore(GOLDEN) if "stored" in (options.engine, options.oracle) else {}
     engine = importlib.import_module(options.engine) if options.engine != "stored" else None
     oracle = importlib.import_module("torch") if options.oracle == "torch" else None
-    failed, times = [], []
+    failed, times, causes = [], [], Counter()
     chosen = [p for p in harness.PROGRAMS.values() if not options.names or any(n in p.name for n in options.names)]
     for program in chosen:
         start = time.perf_counter()
@@ -39,11 +40,14 @@ def main() -> int:
         lines = list(harness.differences(got, expected, program))
         if lines:
             failed.append(program.name)
+            causes.update({line.split("raised ", 1)[1].split("; PyTorch")[0].split(", PyTorch")[0][:110] for line in lines if "raised " in line})
             print(f"FAIL {program.name} ({len(lines)})")
             for line in lines[: options.most]:
                 print(f"     {line}")
             sys.stdout.flush()
     print(f"{len(chosen) - len(failed)} of {len(chosen)} programs agree; {sum(t for t, _ in times):.1f} s")
+    for cause, count in causes.most_common(60):
+        print(f"  {count:4d} programs: {cause}")
     if options.slow:
         for seconds, name in sorted(times, reverse=True)[:20]:
             print(f"  {seconds:6.2f} s  {name}")

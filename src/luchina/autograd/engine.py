@@ -161,10 +161,11 @@ def check_unmodified(value: Value) -> None:
 def fit(cotangent: Value, source: Value) -> Value:
     """The cotangent in its input's shape (summed over what was broadcast) and dtype."""
     if cotangent.shape != source.shape:
-        if cotangent.size < source.size or len(cotangent.shape) < len(source.shape):
-            cotangent = expand(cotangent, source.shape)
-        else:
+        lead = len(cotangent.shape) - len(source.shape)
+        if lead >= 0 and all(n in (1, m) for n, m in zip(source.shape, cotangent.shape[lead:])):
             cotangent = sum_to(cotangent, source.shape)
+        else:
+            cotangent = expand(cotangent, source.shape)
     return cast(cotangent, source.dtype)
 
 

@@ -113,7 +113,7 @@ def _rounding(name: str, doc: str, prim: str = "") -> Op:
 
     def call(input: Value) -> Value:
         if input.dtype is dtypes.bool_:
-            raise RuntimeError(f"\"{name}_vml_cpu\" not implemented for 'Bool'")
+            raise NotImplementedError(f"\"{name}_vml_cpu\" not implemented for 'Bool'")
         return op(input)
 
     call.__name__ = name
@@ -134,6 +134,8 @@ def round(input: Value, *, decimals: int = 0) -> Value:
 
     Source: https://pytorch.org/docs/stable/generated/torch.round.html
     """
+    if input.dtype is dtypes.bool_:
+        raise NotImplementedError("\"round_vml_cpu\" not implemented for 'Bool'")
     if decimals == 0:
         return ROUND(input)
     scale = 10.0 ** abs(decimals)
@@ -142,9 +144,16 @@ def round(input: Value, *, decimals: int = 0) -> Value:
     return mul(ROUND(div(input, scale)), scale)
 
 
+def _require_float(x: Value, kernel: str) -> None:
+    """PyTorch has no integer kernel for some functions, and says so."""
+    if not x.dtype.is_floating_point:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{dtype_title(x.dtype)}'")
+
+
 @public(inplace=True)
 def frac(input: Value) -> Value:
     """x − trunc(x)."""
+    _require_float(input, "frac_cpu")
     return sub(input, TRUNC(input))
 
 
@@ -182,6 +191,8 @@ ABS = Op(
 @public("absolute", inplace=True)
 def abs(input: Value) -> Value:
     """|x|."""
+    if input.dtype is dtypes.bool_:
+        raise NotImplementedError("\"abs_cpu\" not implemented for 'Bool'")
     return ABS(input)
 
 
@@ -285,7 +296,7 @@ def _scaled(b: Value, alpha: float, a: Value) -> Value:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(alpha, float) and not d.is_floating_point:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    return mul(b, alpha)
+    return mul(b, bool(alpha) if d is dtypes.bool_ else alpha)
 
 
 @public("subtract", inplace=True)
@@ -330,7 +341,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Value:
     if rounding_mode is None:
         return DIV(a, b, attrs=(float_dtype(result_dtype(a, b)),))
     if rounding_mode == "floor":
-        return floor_divide(a, b)
+        return _integer_safe(DIV_FLOOR, a, b, "div_floor_cpu")
     if rounding_mode != "trunc":
         raise RuntimeError(
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
@@ -338,8 +349,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Value:
     d = result_dtype(a, b)
     if d.is_floating_point:
         return TRUNC(DIV(a, b, attrs=(d,)))
-    _require_nonzero(b)
-    return _arithmetic(IDIV, a, b)
+    return _integer_safe(IDIV, a, b, "div_trunc_cpu")
 
 
 def _lower_floor_divide(a: Node, b: Node, d: dtype) -> Node:
@@ -382,12 +392,21 @@ def _zero_grad(g: Value, v: Value) -> tuple:
 
 
 IDIV = Op("div", lambda a, b, d: Spec(broadcast(a, b), d), lambda a, b, d: lower_binary("idiv", a, b, d.name))
-FLOOR_DIVIDE = Op("floor_divide", lambda a, b, d: Spec(broadcast(a, b), d), _lower_floor_divide, _zero_grad, ((), ()))
+DIV_FLOOR = Op("div", lambda a, b, d: Spec(broadcast(a, b), d), _lower_floor_divide, _zero_grad, ((), ()))
+
+
+def _no_floor_divide_vjp(g: Value, v: Value) -> tuple:
+    raise RuntimeError("derivative for aten::floor_divide is not implemented")
+
+
+FLOOR_DIVIDE = Op(
+    "floor_divide", lambda a, b, d: Spec(broadcast(a, b), d), _lower_floor_divide, _no_floor_divide_vjp, ((), ())
+)
 REMAINDER = Op(
     "remainder",
     lambda a, b, d: Spec(broadcast(a, b), d),
     _lower_remainder,
-    lambda g, v: (g, neg(mul(g, floor_divide(*v.inputs))) if v.inputs[1].needs_grad else None),
+    lambda g, v: (g, neg(mul(g, div(*v.inputs, rounding_mode="floor"))) if v.inputs[1].needs_grad else None),
     ((), (0, 1)),
 )
 FMOD = Op(
@@ -405,8 +424,10 @@ def _require_nonzero(divisor: Value) -> None:
         raise RuntimeError("ZeroDivisionError")
 
 
-def _integer_safe(op: Op, a: Value, b: Value) -> Value:
+def _integer_safe(op: Op, a: Value, b: Value, kernel: str) -> Value:
     d = result_dtype(a, b)
+    if d is dtypes.bool_:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
     if not d.is_floating_point:
         _require_nonzero(b)
     return op(a, b, attrs=(d,))
@@ -415,19 +436,19 @@ def _integer_safe(op: Op, a: Value, b: Value) -> Value:
 @public(inplace=True)
 def floor_divide(input: Any, other: Any) -> Value:
     """⌊input / other⌋; integers stay integers and a zero divisor of integers is an error."""
-    return _integer_safe(FLOOR_DIVIDE, as_value(input), as_value(other))
+    return _integer_safe(FLOOR_DIVIDE, as_value(input), as_value(other), "div_floor_cpu")
 
 
 @public(inplace=True)
 def remainder(input: Any, other: Any) -> Value:
     """Python's ``%``: the result has the sign of ``other``."""
-    return _integer_safe(REMAINDER, as_value(input), as_value(other))
+    return _integer_safe(REMAINDER, as_value(input), as_value(other), "remainder_cpu")
 
 
 @public(inplace=True)
 def fmod(input: Any, other: Any) -> Value:
     """C's fmod: the result has the sign of ``input``."""
-    return _integer_safe(FMOD, as_value(input), as_value(other))
+    return _integer_safe(FMOD, as_value(input), as_value(other), "fmod_cpu")
 
 
 # ---- powers
@@ -494,7 +515,7 @@ def _pow_vjp(g: Value, v: Value) -> tuple:
     if b.needs_grad:
         # 0 ** b has slope 0 for b ≥ 0, where log 0 would give nan.
         flat = logical_and(eq(a, 0), ge(b, 0))
-        gb = where(flat, 0.0, mul(g, mul(v, log(a))))
+        gb = where(flat, 0.0, mul(g, mul(v, log(cast(a, v.dtype)))))
     return ga, gb
 
 
@@ -558,6 +579,7 @@ def atan2(input: Any, other: Any) -> Value:
 def hypot(input: Any, other: Any) -> Value:
     """√(input² + other²)."""
     a, b = as_value(input), as_value(other)
+    _require_float(a, "hypot_cpu")
     return sqrt(add(mul(a, a), mul(b, b)))
 
 
@@ -679,7 +701,7 @@ def logical_not(input: Value) -> Value:
 def bitwise_not(input: Value) -> Value:
     """Every bit inverted; logical not of bools."""
     if input.dtype.is_floating_point:
-        raise RuntimeError(f"\"bitwise_not_cpu\" not implemented for '{dtype_title(input.dtype)}'")
+        raise NotImplementedError(f"\"bitwise_not_cpu\" not implemented for '{dtype_title(input.dtype)}'")
     return BITWISE_NOT(input)
 
 
@@ -695,7 +717,7 @@ def _bitwise(name: str, prim: str, doc: str, shift: bool = False) -> Callable[[A
         d = result_dtype(a, b)
         if d.is_floating_point or (shift and d is dtypes.bool_):
             kernel = {"bitwise_left_shift": "lshift_cpu", "bitwise_right_shift": "rshift_cpu"}.get(name, f"{name}_cpu")
-            raise RuntimeError(f"\"{kernel}\" not implemented for '{dtype_title(d)}'")
+            raise NotImplementedError(f"\"{kernel}\" not implemented for '{dtype_title(d)}'")
         return op(a, b, attrs=(d,))
 
     call.__name__ = name

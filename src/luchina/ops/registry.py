@@ -74,6 +74,10 @@ def axes_of(dim: int | tuple[int, ...] | list[int] | None, ndim: int) -> tuple[i
     """Dimensions as a sorted tuple; None (or an empty list) means all of them."""
     if dim is None:
         return tuple(range(ndim))
+    if ndim == 0:  # PyTorch takes dim 0 and -1 of a 0-d tensor; there is nothing to go along
+        for d in dim if isinstance(dim, (tuple, list)) else (dim,):
+            axis_of(d, ndim)
+        return ()
     if isinstance(dim, (tuple, list)):
         axes = [axis_of(d, ndim) for d in dim]
         if len(set(axes)) != len(axes):

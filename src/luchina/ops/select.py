@@ -7,7 +7,22 @@ from typing import Any
 from luchina import dtypes
 from luchina.compiler import prims as p
 from luchina.graph.value import Op, Spec, Value, result_dtype
-from luchina.ops.pointwise import HALF, add, div, eq, ge, gt, isnan, le, logical_and, logical_or, lt, mul, sub
+from luchina.ops.pointwise import (
+    HALF,
+    add,
+    div,
+    dtype_title,
+    eq,
+    ge,
+    gt,
+    isnan,
+    le,
+    logical_and,
+    logical_or,
+    lt,
+    mul,
+    sub,
+)
 from luchina.ops.registry import as_value, broadcast, public
 
 WHERE = Op(
@@ -181,6 +196,9 @@ def masked_fill(input: Value, mask: Value, value: Any) -> Value:
 def lerp(input: Value, end: Value, weight: Any) -> Value:
     """input + weight · (end − input), from the nearer end so that weight 1 gives ``end`` exactly."""
     w = as_value(weight)
+    if not input.dtype.is_floating_point:
+        kernel = "lerp_kernel_scalar" if w.weak else "lerp_kernel_tensor"
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{dtype_title(input.dtype)}'")
     step = sub(end, input)
     near_start = lt(w, 0.5)
     return where(near_start, add(input, mul(w, step)), sub(end, mul(step, sub(1, w))))
@@ -196,6 +214,10 @@ def addcmul(input: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -
 @public(inplace=True)
 def addcdiv(input: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
     """input + value · tensor1 / tensor2."""
+    if not (tensor1.dtype.is_floating_point or tensor2.dtype.is_floating_point):
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported: convert tensor1 or tensor2 to a floating dtype first"
+        )
     return add(input, div(tensor1 if value == 1 else mul(tensor1, value), tensor2))
 
 
