@@ -49,15 +49,17 @@ class Storage:
         value: the current Value; pending, or with a buffer.
         generation: raised at each write.
         shared: the memory belongs to somebody else too (numpy, DLPack): a write goes into it at once, a read runs at once.
+        lent: it did so at some time; ``shared`` looks whether the borrower still lives.
     """
 
-    __slots__ = ("__weakref__", "_exports", "device", "generation", "owned_elsewhere", "value")
+    __slots__ = ("__weakref__", "_exports", "device", "generation", "lent", "owned_elsewhere", "value")
 
     def __init__(self, value: Value, owned_elsewhere: bool = False) -> None:
         self.value = value
         self.generation = 0
         self.device: device = CPU
         self.owned_elsewhere = owned_elsewhere
+        self.lent = owned_elsewhere
         self._exports: list[weakref.ref] | None = None
         if value.buffer is None and value.number is None:
             program.watch(self)
@@ -69,17 +71,18 @@ class Storage:
         if self._exports is None:
             return False
         self._exports = [r for r in self._exports if r() is not None] or None
+        self.lent = self._exports is not None
         return self._exports is not None
 
     def export(self, holder: Any) -> None:
         """``holder`` shows this memory from now on, as long as it lives."""
         self._exports = [*(self._exports or ()), weakref.ref(holder)]
+        self.lent = True
 
     def set(self, value: Value) -> None:
         """The storage's numbers become those of ``value``."""
-        if self.owned_elsewhere or self._exports is not None:
-            if self.shared:
-                value = self._write_through(value)
+        if self.lent and self.shared:
+            value = self._write_through(value)
         if value.buffer is None:
             program.watch(self)
         self.value = value

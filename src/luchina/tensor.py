@@ -132,11 +132,7 @@ def grad_name(value: Value) -> str:
     return op.grad_name if op.grad_name.endswith("Backward") else f"{op.grad_name}Backward0"
 
 
-class _TensorType(type):
-    """Lets ``isinstance(parameter, luchina.nn.Parameter)`` and friends work on subclasses; nothing else."""
-
-
-class Tensor(metaclass=_TensorType):
+class Tensor:
     """A table of numbers of any number of dimensions, as ``torch.Tensor``.
 
     ``Tensor(2, 3)`` makes an uninitialised float32 tensor of that shape and ``Tensor([1, 2])`` one with those numbers; the function
@@ -148,21 +144,23 @@ class Tensor(metaclass=_TensorType):
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_base",
         "_counter",
-        "_detached",
         "_dtype",
         "_generation",
-        "_grad",
-        "_hooks",
-        "_leaf",
-        "_multi_view",
         "_offset",
         "_shape",
         "_storage",
         "_strides",
         "_value",
     )
+
+    # What few tensors have lies in the instance's dictionary; these are the values of all others.
+    _base: Tensor | None = None  # the tensor that this one is a view of
+    _detached = False  # reads and writes the memory without its gradient history
+    _leaf = False  # a leaf that wants a gradient
+    _hooks: TensorHooks | None = None
+    _grad: Tensor | None = None
+    _multi_view: tuple[str, int] | None = None  # one of several views that one call returned
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         from luchina import creation
@@ -706,7 +704,7 @@ class Tensor(metaclass=_TensorType):
         if id(self) in memo:
             return memo[id(self)]
         result = wrap_value(CLONE(detach(self._read())), type(self))
-        result.__dict__.update(self.__dict__)
+        result.__dict__.update(self._own_attributes())
         if self._leaf:
             result.requires_grad_()
         if self._grad is not None:
@@ -714,9 +712,13 @@ class Tensor(metaclass=_TensorType):
         memo[id(self)] = result
         return result
 
+    def _own_attributes(self) -> dict[str, Any]:
+        """What the user set on this tensor."""
+        return {k: v for k, v in self.__dict__.items() if k not in _INTERNAL}
+
     def __reduce_ex__(self, protocol: Any) -> tuple:
         array = self._array().copy()
-        return _rebuild, (type(self), array, self._dtype, self.requires_grad, dict(self.__dict__))
+        return _rebuild, (type(self), array, self._dtype, self.requires_grad, self._own_attributes())
 
     @staticmethod
     def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
@@ -733,6 +735,9 @@ class Tensor(metaclass=_TensorType):
         result = make(cls, self._storage, self._shape, self._strides, self._offset, self._dtype)
         result._base, result._counter, result._leaf = self._base, self._counter, False
         return result
+
+
+_INTERNAL = frozenset({"_base", "_detached", "_leaf", "_hooks", "_grad", "_multi_view"})
 
 
 class UntypedStorage:
@@ -801,15 +806,9 @@ def make(
     tensor._strides = strides
     tensor._offset = offset
     tensor._dtype = d
-    tensor._base = None
     tensor._counter = Counter()
     tensor._value = None
     tensor._generation = -1
-    tensor._detached = False
-    tensor._leaf = False
-    tensor._hooks = None
-    tensor._grad = None
-    tensor._multi_view = None
     return tensor
 
 
@@ -821,20 +820,20 @@ def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
     counter = Counter()
     value.cell = counter
     tensor._storage = Storage(value)
-    tensor._shape = Size(value.shape)
-    tensor._strides = contiguous_strides(value.shape)
+    shape = value.shape
+    layout = _layouts.get(shape)
+    if layout is None:
+        layout = _layouts[shape] = Size(shape), contiguous_strides(shape)
+    tensor._shape, tensor._strides = layout
     tensor._offset = 0
     tensor._dtype = value.dtype
-    tensor._base = None
     tensor._counter = counter
     tensor._value = value
     tensor._generation = 0
-    tensor._detached = False
-    tensor._leaf = False
-    tensor._hooks = None
-    tensor._grad = None
-    tensor._multi_view = None
     return tensor
+
+
+_layouts: dict[tuple[int, ...], tuple[Size, tuple[int, ...]]] = {}
 
 
 def weak_tensor(number: Value) -> Tensor:

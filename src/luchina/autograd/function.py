@@ -132,7 +132,7 @@ class Function:
         ctx = Context()
         positions = [i for i, a in enumerate(args) if isinstance(a, Tensor)]
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
-        recording = mode.grad and any(ctx.needs_input_grad)
+        record = mode.grad and any(ctx.needs_input_grad)
         sources = [args[i]._read() for i in positions]
         before, mode.grad = mode.grad, False
         try:
@@ -146,7 +146,7 @@ class Function:
         single = not isinstance(outputs, tuple)
         results = [outputs] if single else list(outputs)
         tensors = [(i, t) for i, t in enumerate(results) if isinstance(t, Tensor)]
-        if recording and tensors:
+        if record and tensors:
             values = [t._read() for _, t in tensors]
             picks = _op_of(cls)(*sources, *values, attrs=(len(sources),))
             recording.touched = True
