@@ -278,3 +278,104 @@ def graphs(draw):
 def test_random_graphs(case):
     shape, dtype, outputs = case
     check(outputs, [data(shape, dtype, 1), data(shape, dtype, 2)])
+
+
+# ---- memory
+
+
+def test_donated_input_is_written_over():
+    p, g = P.input(0, (300,), "float32"), P.input(1, (300,), "float32")
+    outs = [P.binary("sub", p, P.binary("mul", g, P.const(0.5, "float32")))]
+    check(outs, [data((300,)), data((300,), seed=1)], donated=[0])
+    executable = build.compile(outs, [0])
+    held = [buffers.from_bytes(data((300,)).tobytes()) for _ in range(2)]
+    (result,) = executable.run(held)
+    assert result is held[0]
+    (result,) = build.compile(outs).run(held)
+    assert result is not held[0] and result is not held[1]
+
+
+def test_donated_input_that_is_read_elsewhere_is_left_alone():
+    """Reversed reading, or another reader later: writing in place would be wrong."""
+    p = P.input(0, (300,), "float32")
+    turned = P.binary("add", p, P.slice(p, (299,), (300,), (-1,)))
+    later = P.reduce("sum", P.binary("mul", P.reshape(p, (3, 100)), P.reshape(turned, (3, 100))), (0,))
+    check([turned, later], [data((300,))], donated=[0])
+
+
+def test_update_of_a_donated_input_copies_nothing():
+    cache, row = P.input(0, (50, 8), "float32"), P.input(1, (1, 8), "float32")
+    outs = [P.update(cache, row, (8, 1), 24)]
+    executable = check(outs, [data((50, 8)), data((1, 8))], donated=[0])
+    assert len(executable.kernels) == 1
+    # The source is read from what the region overwrites.
+    shifted = P.update(cache, P.slice(cache, (0, 0), (49, 8), (1, 1)), (8, 1), 8)
+    check([shifted], [data((50, 8))], donated=[0])
+
+
+def test_softmax_in_place():
+    x = P.input(0, (20, 70), "float32")
+    check([softmax(x)], [data((20, 70))], donated=[0])
+
+
+# ---- fusion
+
+
+def softmax(x):
+    rows = (x.shape[0], 1)
+    e = P.unary("exp", P.binary("sub", x, P.reshape(P.reduce("max", x, (1,)), rows)))
+    return P.binary("div", e, P.reshape(P.reduce("sum", e, (1,)), rows))
+
+
+@pytest.mark.parametrize("shape", [(20, 70), (1, 5), (300, 3)])
+def test_softmax_is_one_kernel(shape):
+    assert len(check([softmax(P.input(0, shape, "float32"))], [data(shape)]).kernels) == 1
+
+
+def test_layer_norm_after_a_residual_is_one_kernel():
+    n, c = 37, 130
+    x = P.binary("add", P.input(0, (n, c), "float32"), P.input(1, (n, c), "float32"))
+    scale = P.const(1 / c, "float32")
+    mean = P.binary("mul", P.reduce("sum", x, (1,)), scale)
+    d = P.binary("sub", x, P.reshape(mean, (n, 1)))
+    var = P.binary("mul", P.reduce("sum", P.binary("mul", d, d), (1,)), scale)
+    y = P.binary("mul", d, P.reshape(P.unary("rsqrt", var), (n, 1)))
+    assert len(check([y, x, mean], [data((n, c)), data((n, c), seed=1)]).kernels) == 1
+
+
+def test_adam_is_one_kernel_of_three_outputs():
+    p, g, m, v = (P.input(i, (100, 30), "float32") for i in range(4))
+    half = P.const(0.5, "float32")
+    m2 = P.binary("add", P.binary("mul", m, half), P.binary("mul", g, half))
+    v2 = P.binary("add", P.binary("mul", v, half), P.binary("mul", P.binary("mul", g, g), half))
+    p2 = P.binary("sub", p, P.binary("mul", P.scalar(0, "float32"), P.binary("div", m2, P.unary("sqrt", v2))))
+    arrays = [data((100, 30), seed=i) for i in range(4)]
+    arrays[3] = np.abs(arrays[3])
+    assert len(check([p2, m2, v2], arrays, [0.1], donated=[0, 2, 3]).kernels) == 1
+
+
+def test_linear_and_relu_are_one_kernel():
+    x, w, b = P.input(0, (40, 20), "float32"), P.input(1, (16, 20), "float32"), P.input(2, (16,), "float32")
+    y = P.dot(P.reshape(x, (1, 40, 20)), P.reshape(P.permute(w, (1, 0)), (1, 20, 16)))
+    y = P.binary("maximum", P.binary("add", P.reshape(y, (40, 16)), b), P.const(0.0, "float32"))
+    assert len(check([y], [data((40, 20)), data((16, 20)), data((16,))]).kernels) == 1
+
+
+# ---- threads
+
+
+def test_same_bits_for_any_number_of_threads():
+    from luchina.runtime import threads
+
+    x = P.input(0, (700, 900), "float32")
+    outs = [P.reduce("sum", x, (0, 1)), P.reduce("sum", x, (0,)), P.reduce("sum", x, (1,)), softmax(x)]
+    array = data((700, 900))
+    before = threads.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2, 3):
+            threads.set_num_threads(count)
+            results.append([a.tobytes() for a in run(outs, [array])[0]])
+    finally:
+        threads.set_num_threads(before)
+    assert results[0] == results[1] == results[2]

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 
 from luchina.compiler import jit
-from luchina.compiler.memory import plan_arena
+from luchina.compiler.memory import drop_dead, plan_arena, take_over
 from luchina.compiler.prims import Node
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
@@ -63,7 +63,8 @@ class Executable:
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
-        tasks = scheduler.tasks
+        tasks = drop_dead(scheduler.tasks)
+        take_over(tasks, scheduler.donated)
         self.kernels = [KernelInfo(task) for task in tasks]
         self.profiling = False
         addresses = jit.load([task.kernel for task in tasks])
@@ -74,6 +75,7 @@ class Executable:
         self._program = Program(calls, len(scheduler.storages))
         offsets, self.arena_bytes = plan_arena(tasks)
         self._outputs: list[tuple[int, int]] = []
+        self._taken: list[tuple[int, int]] = []
         self._inputs: list[tuple[int, int]] = []
         self._temps: list[tuple[int, int]] = []
         self._table = [0] * len(scheduler.storages)
@@ -82,6 +84,8 @@ class Executable:
         for storage in scheduler.storages:
             if storage.kind == "input":
                 self._inputs.append((storage.slot, storage.index))
+            elif storage.takes is not None:
+                self._taken.append((storage.slot, storage.takes.index))
             elif storage.kind == "output":
                 self._outputs.append((storage.slot, storage.nbytes))
             elif storage.kind == "temp":
@@ -91,13 +95,19 @@ class Executable:
                 self._scalars = _Scalars(scheduler.scalar_places)
 
     def run(self, inputs: Sequence[Buffer], scalars: Sequence[float | int] = ()) -> list[Buffer]:
-        """New buffers with the outputs. ``inputs[i]`` is what ``prims.input(i, …)`` stands for."""
+        """Buffers with the outputs: new ones, or donated inputs that were written over.
+
+        ``inputs[i]`` is what ``prims.input(i, …)`` stands for.
+        """
         table = self._table.copy()
         for slot, index in self._inputs:
             table[slot] = inputs[index].ptr
         buffers = {}
         for slot, nbytes in self._outputs:
             buffer = buffers[slot] = allocate(nbytes)
+            table[slot] = buffer.ptr
+        for slot, index in self._taken:
+            buffer = buffers[slot] = inputs[index]
             table[slot] = buffer.ptr
         if self.arena_bytes:
             arena = allocate(self.arena_bytes)

@@ -329,6 +329,7 @@ class LoopBuilder:
             -(-items // per_block),
             list(reads.values()),
             list(writes.values()),
+            inplace=_inplace(spec, operands),
             ops=self.ops,
             scratch=scratch,
             cost=weight * total,
@@ -358,6 +359,29 @@ _MOVES = frozenset({"reshape", "permute", "expand", "slice", "pad"})
 
 def _class(coefficient: int) -> str:
     return str(coefficient) if coefficient in (0, 1) else "s"
+
+
+def _inplace(spec: LoopSpec, operands: list[_Operand]) -> list[tuple[Storage, Storage]]:
+    """Pairs (written, read) of storages that may share memory; see ``Task``."""
+    reads: dict[Storage, list[_Operand]] = {}
+    for operand in operands:
+        if operand.kind == "load" and operand.storage is not None:
+            reads.setdefault(operand.storage, []).append(operand)
+    # A row that is visited again must not have been written over: only the last visit may write in place.
+    full = loops.is_full(spec)
+    phase = loops.phases_of(spec, full)
+    last = max(phase, default=0)
+    late = {i.attrs[0] for i, f, p in zip(spec.program, full, phase) if i.op == "store" and f and p == last}
+    pairs = []
+    for at, written in enumerate(operands):
+        if written.kind != "store" or (spec.inner and at not in late):
+            continue
+        for storage, users in reads.items():
+            only = users[0]
+            plain = len(users) == 1 and not only.masks and only.index_stride is None
+            if plain and only.row == written.row and ITEMSIZE[only.dtype] == ITEMSIZE[written.dtype]:
+                pairs.append((written.storage, storage))
+    return pairs
 
 
 def _traffic(extents: tuple[int, ...], operands: list[_Operand], kind: str) -> int:

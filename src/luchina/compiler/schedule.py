@@ -344,8 +344,18 @@ class Scheduler:
         base, source = node.inputs
         strides, offset = node.attrs
         assert to.is_contiguous
-        self.write(base, to)
+        if source.size and self._reads(source, base):
+            self.realise(source)  # the region must not change while the source is being read from it
+        alone = self.readers[id(base)] <= {id(node)} and base.op == "input" and base.attrs[0] in self.donated
+        if alone and to.storage.kind == "output" and to.storage.nbytes == self.realise(base).storage.nbytes:
+            to.storage.takes = self.realise(base).storage
+        else:
+            self.write(base, to)
         self.write(source, Window(to.storage, source.shape, strides, to.offset + offset))
+
+    def _reads(self, node: Node, source: Node) -> bool:
+        """Whether computing ``node`` reads ``source`` from memory."""
+        return node is source or id(source) in self._sources(node)
 
 
 _SOURCES = frozenset({"input", "const", "scalar", "iota", "take"})

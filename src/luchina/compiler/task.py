@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 class Storage:
     """One buffer of a program, and its entry in the kernels' table.
 
-    ``kind``: ``input`` and ``output`` (number ``index``), ``temp`` (in the arena), ``scalars``.
+    ``kind``: ``input`` (number ``index``), ``output``, ``temp`` (in the arena), ``scalars``. An output may take over
+    the memory of an input that was donated: ``takes``.
     """
 
-    __slots__ = ("dtype", "index", "kind", "nbytes", "slot")
+    __slots__ = ("dtype", "index", "kind", "nbytes", "slot", "takes")
 
     def __init__(self, kind: str, slot: int, nbytes: int, dtype: str, index: int) -> None:
         self.kind = kind
@@ -26,6 +27,7 @@ class Storage:
         self.nbytes = nbytes
         self.dtype = dtype
         self.index = index
+        self.takes: Storage | None = None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.slot}: {self.nbytes} bytes of {self.dtype}>"
@@ -55,13 +57,18 @@ def contiguous(storage: Storage, shape: Sequence[int]) -> Window:
 
 @dataclass
 class Task:
-    """One kernel of the program with its parameters."""
+    """One kernel of the program with its parameters.
+
+    ``inplace`` lists pairs (written, read) of storages that may be the same memory: the kernel has read an element of
+    the second when it writes that of the first, and reads it nowhere else.
+    """
 
     kernel: Kernel
     params: list[int]
     blocks: int
     reads: list[Storage]
     writes: list[Storage]
+    inplace: list[tuple[Storage, Storage]] = field(default_factory=list)
     ops: list[str] = field(default_factory=list)
     scratch: int = 0
     cost: float = 0.0
