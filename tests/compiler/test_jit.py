@@ -188,6 +188,35 @@ def test_text_that_llvm_refuses_is_named():
         jit.load([broken])
 
 
+def test_many_kernels_compile_on_several_threads_as_one_by_one(monkeypatch):
+    from luchina.compiler import llvm  # not above: a warm process imports this file
+
+    machine = target.host()
+    texts = [make(f"many {i}", i / 4).emit(machine) for i in range(40)]
+    one_by_one = [llvm.Compiler(machine).object_code(text) for text in texts]
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert llvm.compile_all(machine, iter(texts)) == one_by_one
+    assert llvm.compile_all(machine, []) == []
+
+
+def test_the_refused_kernel_of_many_is_named_and_the_others_compile_later():
+    kernels = [make(f"among {i}") for i in range(12)]
+    kernels[7] = Kernel("bad", "the bad one", lambda t: "define void @bad() { ret i32 0 }")
+    with pytest.raises(RuntimeError, match="LLVM refuses <Kernel bad: the bad one>"):
+        jit.load(kernels)
+    del kernels[7]
+    assert all(run(address) == EXPECTED for address in jit.load(kernels))
+
+
+def test_an_emitter_that_fails_lets_its_own_error_through():
+    def fail(t):
+        raise ZeroDivisionError("in the emitter")
+
+    with pytest.raises(ZeroDivisionError, match="in the emitter"):
+        jit.load([make("before"), make("before too"), Kernel("f", "failing", fail)])
+    assert run(jit.load([make("before")])[0]) == EXPECTED
+
+
 def test_a_function_that_no_library_has():
     name = "luchina_no_such_function"
     text = f"declare void @{name}()\ndefine void @f() {{\n call void @{name}()\n ret void\n}}"
@@ -226,8 +255,10 @@ def test_llvms_own_loader_takes_what_the_linker_does_not(monkeypatch):
 
 def test_writable_data_is_not_linked():
     text = "@x = global i64 5\ndefine i64 @f() {\n %v = load i64, ptr @x\n store i64 6, ptr @x\n ret i64 %v\n}"
+    from luchina.compiler import llvm
+
     kernel = Kernel("f", text, lambda t: f'target triple = "{t.triple}"\n{text}')
-    data = jit._machine(target.host()).emit_object(jit._parse(kernel, target.host()))
+    data = llvm.compiler(target.host()).object_code(kernel.emit(target.host()))
     with pytest.raises(elf.CannotLink, match="writable"):
         elf.link(data)
 

@@ -15,15 +15,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.target import Target, host
 from luchina.runtime import cache
 from luchina.runtime.image import Image, place
 
-if TYPE_CHECKING:
-    import llvmlite.binding as llvm
+_IMAGE, _OBJECT = b"I", b"O"
 
 # What happened in this process so far; read by the tests and by ``luchina explain``.
 compiled = 0
@@ -35,6 +34,16 @@ compile_seconds = 0.0
 _addresses: dict[str, dict[str, int]] = {}
 _lock = threading.RLock()
 _libraries: list[Any] = []  # keeps what LLVM's own loader placed
+
+
+def _after_fork() -> None:
+    """In the child no thread holds the lock, whatever it was at the fork."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def load(kernels: Sequence[Kernel]) -> list[int]:
@@ -64,8 +73,10 @@ def kernel_ir(kernel: Kernel) -> str:
 
 def kernel_assembly(kernel: Kernel) -> str:
     """The assembly of a kernel for this machine."""
+    from luchina.compiler import llvm
+
     target = host()
-    return _machine(target).emit_assembly(_parse(kernel, target))
+    return llvm.compiler(target).assembly(kernel.emit(target))
 
 
 def environment(target: Target) -> str:
@@ -74,82 +85,58 @@ def environment(target: Target) -> str:
 
 
 def _load_missing(kernels: Sequence[Kernel]) -> None:
-    global compiled, loaded
+    global loaded
     target = host()
     missing = {kernel.key: kernel for kernel in kernels if kernel.name not in _addresses.get(kernel.key, ())}
-    images: dict[str, Image] = {}
-    for key, kernel in missing.items():
-        digest = cache.digest(environment(target), kernel.name, key)
-        stored = cache.load(digest)
-        if stored is not None:
-            loaded += 1
-        else:
-            stored = _compile(kernel, target)
-            compiled += 1
-            cache.store(digest, stored)
-        if stored[:1] == b"I":
-            images[key] = Image.unpack(stored[1:])
-        else:
-            _addresses[key] = _place_object(kernel, stored[1:])
+    here = environment(target)
+    digests = {key: cache.digest(here, kernel.name, key) for key, kernel in missing.items()}
+    codes: dict[str, bytes] = {}
+    for key, digest in digests.items():
+        if (stored := cache.load(digest)) is not None:
+            codes[key] = stored
+    loaded += len(codes)
+    absent = [kernel for key, kernel in missing.items() if key not in codes]
+    if absent:
+        made = _compile(absent, target)
+        codes |= made
+        for key, code in made.items():
+            cache.store(digests[key], code)
+    images = {key: Image.unpack(code[1:]) for key, code in codes.items() if code[:1] == _IMAGE}
+    for key in codes.keys() - images.keys():
+        _addresses[key] = _place_object(missing[key], codes[key][1:])
     _addresses.update(zip(images, place(list(images.values()))))
 
 
-def _compile(kernel: Kernel, target: Target) -> bytes:
-    """Object code as it is cached: ``I`` and a linked image, or ``O`` and an object for LLVM's own loader."""
-    global compile_seconds
-    start = time.perf_counter()
-    data = _machine(target).emit_object(_parse(kernel, target))
-    from luchina.compiler.elf import CannotLink, link
+def _compile(kernels: Sequence[Kernel], target: Target) -> dict[str, bytes]:
+    """What is cached under each kernel's key: ``_IMAGE`` and a linked image, or ``_OBJECT`` and an object."""
+    global compiled, compile_seconds
+    from luchina.compiler import elf, llvm
 
+    start = time.perf_counter()
     try:
-        result = b"I" + link(data).pack()
-    except CannotLink:
-        result = b"O" + data
+        objects = llvm.compile_all(target, (kernel.emit(target) for kernel in kernels))
+    except llvm.Refused as error:
+        raise RuntimeError(f"LLVM refuses {kernels[getattr(error, 'index', 0)]!r}: {error}") from None
+    result = {}
+    for kernel, data in zip(kernels, objects):
+        try:
+            result[kernel.key] = _IMAGE + elf.link(data).pack()
+        except elf.CannotLink:
+            result[kernel.key] = _OBJECT + data
+    compiled += len(kernels)
     compile_seconds += time.perf_counter() - start
     return result
 
 
-def _parse(kernel: Kernel, target: Target) -> llvm.ModuleRef:
-    import llvmlite.binding as llvm
-
-    text = kernel.emit(target)
-    try:
-        module = llvm.parse_assembly(text)
-        module.verify()
-    except RuntimeError as error:
-        raise RuntimeError(f"LLVM refuses {kernel!r}: {error}") from None
-    return module
-
-
-@functools.cache
-def _machine(target: Target) -> llvm.TargetMachine:
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
-    )
-
-
-@functools.cache
-def _lljit() -> llvm.LLJIT:
-    import llvmlite.binding as llvm
-
-    return llvm.create_lljit_compiler(_machine(host()))
-
-
 def _place_object(kernel: Kernel, data: bytes) -> dict[str, int]:
     """Load an object that ``elf.link`` does not take: other formats, other processors."""
-    import llvmlite.binding as llvm
+    from luchina.compiler import llvm
 
-    functions = [f.name for f in _parse(kernel, host()).functions if not f.is_declaration]
-    builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
-    for name in functions:
-        builder.export_symbol(name)
-    library = builder.link(_lljit(), f"{kernel.name}.{len(_libraries)}")
+    target = host()
+    functions = llvm.compiler(target).functions(kernel.emit(target))
+    library, addresses = llvm.load_object(target, f"{kernel.name}.{len(_libraries)}", data, functions)
     _libraries.append(library)
-    return {name: library[name] for name in functions}
+    return addresses
 
 
 @functools.cache
