@@ -101,10 +101,17 @@ def _load_missing(kernels: Sequence[Kernel]) -> None:
         codes |= made
         for key, code in made.items():
             cache.store(digests[key], code)
+        _prune_once()
     images = {key: Image.unpack(code[1:]) for key, code in codes.items() if code[:1] == _IMAGE}
     for key in codes.keys() - images.keys():
         _addresses[key] = _place_object(missing[key], codes[key][1:])
     _addresses.update(zip(images, place(list(images.values()))))
+
+
+@functools.cache
+def _prune_once() -> None:
+    """Keep the cache's directory bounded; looked at once in a process, and only if it compiled something."""
+    cache.prune()
 
 
 def _compile(kernels: Sequence[Kernel], target: Target) -> dict[str, bytes]:

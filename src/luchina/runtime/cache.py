@@ -17,6 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+SIZE_LIMIT = 256 << 20
+"""Bytes on disk from which the oldest entries are removed, down to three quarters of it."""
+
 _MAGIC = b"LUCHINA\x02"
 _HEADER = struct.Struct("<8sQ32s32s")
 
@@ -100,3 +103,33 @@ def store(key: bytes, payload: bytes) -> bool:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         return False
+
+
+def prune() -> int:
+    """Remove the oldest entries if the directory has grown beyond ``SIZE_LIMIT``; returns how many went.
+
+    Every change of an emitter leaves the kernels of the version before behind.
+    """
+    root = directory()
+    if root is None:
+        return 0
+    found: list[tuple[float, int, str]] = []
+    try:
+        for shelf in os.scandir(root):
+            if shelf.is_dir() and len(shelf.name) == 2:
+                for entry in os.scandir(shelf.path):
+                    status = entry.stat()
+                    found.append((status.st_mtime, status.st_size, entry.path))
+    except OSError:
+        return 0
+    total = sum(size for _, size, _ in found)
+    removed = 0
+    if total > SIZE_LIMIT:
+        for _, size, path in sorted(found):
+            if total <= SIZE_LIMIT * 3 // 4:
+                break
+            with contextlib.suppress(OSError):  # another process may have been quicker
+                os.unlink(path)
+                removed += 1
+            total -= size
+    return removed
