@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+from luchina.compiler.contraction import plan, tiles
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
-
-if TYPE_CHECKING:
-    from luchina.compiler.target import Target
+from luchina.compiler.contraction.spec import ACCUMULATE
+from luchina.compiler.target import Target
 
 
 def dot(
     a: Window,
     b: Window,
-    outs: list[Window],
+    outs: Sequence[Window],
     shape: tuple[int, int, int, int],
     target: Target,
     temporary: Callable[[int], int],
@@ -31,4 +30,64 @@ def dot(
         temporary: gives the table entry of a temporary of so many bytes.
         epilogue: applied to every element once; its operands have strides (batch, m, n).
     """
-    raise NotImplementedError
+    epilogue = plan.checked(a.dtype, outs, epilogue)
+    batch, m, n, k = shape
+    operands = list(epilogue.operands)
+    outs = list(outs)
+    if _better_transposed(outs, m, n, target.lanes(ACCUMULATE[a.dtype])):
+        a, b = _swapped(b), _swapped(a)
+        operands, outs = [_swapped(w) for w in operands], [_swapped(w) for w in outs]
+        m, n = n, m
+    if batch > 1 and m > 1 and _stacked([a, *operands, *outs], m) and b.strides[0] == 0:
+        batch, m = 1, batch * m  # one matrix for the whole batch: its rows are stacked
+    a_batch, a_m, a_k = a.strides
+    b_batch, b_k, b_n = b.strides
+    mr, nv = tiles.choose_tile(target, a.dtype, m, n)
+    nr = nv * target.lanes(ACCUMULATE[a.dtype])
+    a_direct = n <= DIRECT_A_PANELS * nr
+    b_direct = b_n == 1 and (m <= DIRECT_B_ROWS or n * k <= DIRECT_B_ELEMENTS)
+    problem = plan.Problem(
+        dtype=a.dtype,
+        extents=(batch, m, n, k),
+        a_mode="direct" if a_direct else _packing(a_m, a_k),
+        b_mode="direct" if b_direct else _packing(b_n, b_k),
+        a={"slot": a.slot, "offset": a.offset, "batch": a_batch, "x": a_m, "k": a_k},
+        b={"slot": b.slot, "offset": b.offset, "batch": b_batch, "x": b_n, "k": b_k},
+        body=epilogue.body,
+        operands=[_window(w, n, True) for w in operands],
+        outs=[_window(w, n, False) for w in outs],
+    )
+    return plan.calls(problem, target, temporary)
+
+
+# Packing pays from so many uses of an element on; what fits the first cache is read where it lies.
+DIRECT_A_PANELS = 4
+DIRECT_B_ROWS = 32
+DIRECT_B_ELEMENTS = 4096
+
+
+def _packing(x_stride: int, k_stride: int) -> str:
+    return "x" if x_stride == 1 else "k" if k_stride == 1 else "s"
+
+
+def _better_transposed(outs: Sequence[Window], m: int, n: int, lanes: int) -> bool:
+    """Whether ``C' = B' A'`` fills vectors that C's few columns leave empty, or writes them where C's rows lie."""
+    if n < lanes <= m or (n < m < lanes):
+        return 2 * n <= lanes or outs[0].strides[1] == 1
+    return outs[0].strides[1] == 1 and outs[0].strides[2] != 1 and n > 1 and m >= lanes
+
+
+def _swapped(w: Window) -> Window:
+    batch, first, second = w.strides
+    return Window(w.slot, w.offset, (batch, second, first), w.dtype)
+
+
+def _stacked(windows: Sequence[Window], m: int) -> bool:
+    return all(w.strides[0] == m * w.strides[1] for w in windows)
+
+
+def _window(w: Window, n: int, readable: bool) -> tuple[str, str, dict[str, int]]:
+    batch, m, n_stride = w.strides
+    kind = "1" if n_stride == 1 or (n == 1 and not readable) else "0" if readable and n_stride == 0 else "t"
+    numbers = {"slot": w.slot, "offset": w.offset, "batch": batch, "split": 0, "m": m}
+    return w.dtype, kind, numbers | {"n_0": n_stride, "n_1": 0, "n_2": 0}

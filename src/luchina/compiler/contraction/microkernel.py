@@ -1,0 +1,100 @@
+"""The micro-kernel: a tile of C in registers, one step of k after the other.
+
+    void micro(ptr params, ptr a, ptr b, i64 count, ptr c, i1 fresh, i64 rows, i64 columns)
+
+Adds ``sum_k a[k][m] · b[k][n]`` of ``count`` steps to the tile at ``c`` (row-major, contiguous), or sets it when
+``fresh``. The sum of a block of k is one chain of fused multiply-adds for every element wherever it lies, so that it
+depends on nothing but k. ``rows`` and ``columns`` say how much of the tile exists, for operands read where they lie.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from luchina.compiler.body import storage_type
+from luchina.compiler.contraction import lanes as v
+from luchina.compiler.contraction.packing import loaded
+from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
+
+if TYPE_CHECKING:
+    from luchina.compiler.target import Target
+
+SIGNATURE = "ptr %params, ptr %a, ptr %b, i64 %count, ptr %c, i1 %fresh, i64 %rows, i64 %columns"
+
+
+def multiply_add(e: Emitter, target: Target, a: Operand, b: Operand, c: Operand) -> Operand:
+    """``a · b + c``, rounded once where the machine can."""
+    if "i" in a.type.split("x")[-1]:
+        return e.add(e.mul(a, b), c)
+    if target.has_fma:
+        return e.intrinsic("fma", a, b, c)
+    return e.bin("fadd", e.bin("fmul", a, b), c)
+
+
+def emit_micro(spec: Spec, target: Target) -> Emitter:
+    """The micro-kernel of ``spec``."""
+    e = Emitter()
+    params = Params(e, spec)
+    lanes = target.lanes(ACCUMULATE[spec.dtype])
+    element = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
+    stored = STORAGE_TYPE[spec.dtype]
+    wide = vector(element, lanes)
+    a, b, c = (Operand("ptr", f"%{name}") for name in "abc")
+    rows, columns, count = (Operand("i64", f"%{name}") for name in ("rows", "columns", "count"))
+
+    if spec.a == "direct":
+        # Rows that do not exist read the last one again.
+        a_rows, at = [a], a
+        row_stride, a_step = params["a_x"], params["a_k"]
+        for m in range(1, spec.mr):
+            at = e.gep(stored, at, e.select(e.icmp("sgt", rows, e.i64(m)), row_stride, e.i64(0)))
+            a_rows.append(at)
+    if spec.b == "direct":
+        b_step = params["b_k"]
+        masks = [v.below(e, e.sub(columns, j * lanes), lanes) for j in range(spec.nv)]
+
+    zero = e.const(wide, 0)
+    carry = [zero] * (spec.mr * spec.nv) + [e.i64(0)] * ((spec.a == "direct") + (spec.b == "direct"))
+    with e.loop(e.i64(0), count, carry=carry) as loop:
+        sums, steps = loop.carried[: spec.mr * spec.nv], loop.carried[spec.mr * spec.nv :]
+        following = []
+        if spec.a == "direct":
+            a_at, *steps = steps
+            following.append(e.add(a_at, a_step))
+        else:
+            a_panel = e.gep(element, a, e.mul(loop.index, spec.mr))
+        if spec.b == "direct":
+            start = e.gep(stored, b, steps[0])
+            following.append(e.add(steps[0], b_step))
+            kind = storage_type(spec.dtype, lanes)
+            raw = [v.masked_load(e, kind, e.gep(stored, start, j * lanes), masks[j]) for j in range(spec.nv)]
+            right = [loaded(e, spec.dtype, r) for r in raw]
+        else:
+            start = e.gep(element, b, e.mul(loop.index, spec.nv * lanes))
+            right = [e.load(wide, e.gep(element, start, j * lanes), 4) for j in range(spec.nv)]
+        new = []
+        for m in range(spec.mr):
+            if spec.a == "direct":
+                left = loaded(e, spec.dtype, e.load(stored, e.gep(stored, a_rows[m], a_at), 1))
+            else:
+                left = e.load(element, e.gep(element, a_panel, m), 4)
+            left = e.splat(left, lanes)
+            new += [
+                multiply_add(e, target, left, right[j], sums[m * spec.nv + j]) for j in range(spec.nv)
+            ]
+        loop.next = new + following
+    sums = loop.carried[: spec.mr * spec.nv]
+    places = [e.gep(element, c, i * lanes) for i in range(len(sums))]
+    e.cond_br(Operand("i1", "%fresh"), "set", "add")
+    e.label("add")
+    for total, place in zip(sums, places, strict=True):
+        old = e.load(wide, place, 4)
+        e.store(e.add(old, total) if element[0] == "i" else e.bin("fadd", old, total), place, 4)
+    e.br("done")
+    e.label("set")
+    for total, place in zip(sums, places, strict=True):
+        e.store(total, place, 4)
+    e.br("done")
+    e.label("done")
+    return e

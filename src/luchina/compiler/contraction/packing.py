@@ -1,0 +1,253 @@
+"""Packing: a panel of an operand, ``width`` lanes by k, in the order in which the micro-kernel reads it.
+
+A panel is ``packed[k][lane]`` in the accumulation dtype. Vectors are stored whole: where ``width`` is not a multiple
+of the lanes, the surplus is overwritten by the next row; at the end of a panel it needs ``slack`` elements of space.
+
+    void pack(ptr params, ptr base, i64 x, i64 k, i64 count, ptr to, ptr tables)
+
+packs lanes ``x …`` (zero beyond the extent) at ``k … k + count``; ``base`` is the operand's element (0, 0), ``tables``
+what ``emit_tables`` wrote for ``k``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from luchina.compiler.body import from_storage, storage_type
+from luchina.compiler.contraction import lanes as v
+from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
+
+if TYPE_CHECKING:
+    from luchina.compiler.target import Target
+
+SIGNATURE = "ptr %params, ptr %base, i64 %x, i64 %k, i64 %count, ptr %to, ptr %tables"
+TABLES_SIGNATURE = "ptr %params, i64 %k, i64 %count, ptr %tables"
+TABLES = 4  # of A's and B's offsets along k, and of the rows and columns of B's patch
+
+
+class _Lanes(NamedTuple):
+    """A vector's worth of lanes of a panel: which exist, their offsets, and their position in the image."""
+
+    valid: Operand
+    offsets: Operand
+    row: Operand | None
+    column: Operand | None
+
+
+def slack(lanes: int, width: int) -> int:
+    """Elements that may be written after a panel."""
+    return lanes * (width + 1)
+
+
+def loaded(e: Emitter, dtype: str, raw: Operand) -> Operand:
+    """A raw value as it is accumulated."""
+    value = from_storage(e, dtype, raw)
+    to = ACCUMULATE[dtype]
+    if to == "int32" and dtype != "int32":
+        value = e.cast("zext" if dtype == "uint8" else "sext", value, "i32")
+    return value
+
+
+def emit_tables(spec: Spec, target: Target) -> Emitter:
+    """For each k of a block: the offset in A, in B, and the row and column that it adds to in B's image."""
+    e = Emitter()
+    params = Params(e, spec)
+    lanes = target.lanes("int32")
+    entries = params["k_entries"]
+    with e.loop(e.i64(0), Operand("i64", "%count"), lanes) as loop:
+        start = e.cast("trunc", e.add(Operand("i64", "%k"), loop.index), "i32")
+        digit = v.digits(e, params, "k", v.counting(e, start, lanes))
+        last = digit[1:]
+        columns = [
+            v.combine(e, digit, [params.narrow(f"ak_{i}") for i in range(3)]),
+            v.combine(e, digit, [params.narrow(f"bk_{i}") for i in range(3)]),
+            e.add(v.combine(e, last[:1], [params.narrow("h_k")]), e.splat(params.narrow("h_0"), lanes)),
+            e.add(v.combine(e, last[1:], [params.narrow("w_k")]), e.splat(params.narrow("w_0"), lanes)),
+        ]
+        for number, column in enumerate(columns):
+            at = e.add(e.mul(entries, number), loop.index)
+            e.store(column, e.gep("i32", Operand("ptr", "%tables"), at), 4)
+    return e
+
+
+class _Packer:
+    def __init__(self, spec: Spec, target: Target, operand: str) -> None:
+        self.e = Emitter()
+        self.params = Params(self.e, spec)
+        self.operand = operand
+        self.mode = spec.a if operand == "a" else spec.b
+        self.dtype = spec.dtype
+        self.lanes = target.lanes(ACCUMULATE[spec.dtype])
+        self.width = spec.mr if operand == "a" else spec.nv * self.lanes
+        self.stored = STORAGE_TYPE[spec.dtype]
+        self.packed = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
+        self.wide = storage_type(spec.dtype, self.lanes)
+        self.bounded = operand == "b" and spec.tabled
+        self.base, self.to, self.tables = (Operand("ptr", f"%{name}") for name in ("base", "to", "tables"))
+        self.x, self.k, self.count = (Operand("i64", f"%{name}") for name in ("x", "k", "count"))
+        self.extent = self.params["M" if operand == "a" else "N"]
+        self.x_stride = self.params[f"{operand}_x"]
+        self.k_stride = self.params[f"{operand}_k"]
+        if spec.tabled:
+            self.entries = self.params["k_entries"]
+            if self.bounded:
+                self.height, self.image_width = self.params.narrow("height"), self.params.narrow("width")
+
+    def emit(self) -> Emitter:
+        e = self.e
+        if self.mode in ("k", "tk"):  # room to look single lanes up
+            self.room = e.inst("ptr", f"alloca [{3 * self.lanes} x i64], align 64")
+        # From the last vector to the first, whose rows then overwrite the surplus of the rows before.
+        final = (self.width - 1) // self.lanes * self.lanes
+        with e.loop(e.i64(0), e.i64(self.width), self.lanes) as loop:
+            lane = e.sub(e.i64(final), loop.index) if final else loop.index
+            self.first = e.add(self.x, lane)
+            self.left = e.sub(self.extent, self.first)
+            to = e.gep(self.packed, self.to, lane)
+            {"x": self.along_x, "s": self.gathered, "k": self.along_k, "tx": self.runs_x, "tk": self.runs_k}[self.mode](
+                to
+            )
+        return e
+
+    def store(self, raw: Operand, to: Operand, row: Operand) -> None:
+        value = loaded(self.e, self.dtype, raw)
+        self.e.store(value, self.e.gep(self.packed, to, self.e.mul(row, self.width)), 4)
+
+    # ---- offsets by stride
+
+    def along_x(self, to: Operand) -> None:
+        e = self.e
+        valid = v.below(e, self.left, self.lanes)
+        start = e.gep(self.stored, self.base, e.add(self.first, e.mul(self.k, self.k_stride)))
+        with e.loop(e.i64(0), self.count) as loop:
+            pointer = e.gep(self.stored, start, e.mul(loop.index, self.k_stride))
+            self.store(v.masked_load(e, self.wide, pointer, valid), to, loop.index)
+
+    def gathered(self, to: Operand) -> None:
+        e = self.e
+        valid = v.below(e, self.left, self.lanes)
+        offsets = e.mul(v.counting(e, self.first, self.lanes), e.splat(self.x_stride, self.lanes))
+        with e.loop(e.i64(0), self.count) as loop:
+            pointer = e.gep(self.stored, self.base, e.mul(e.add(self.k, loop.index), self.k_stride))
+            pointers = v.addresses(e, self.stored, pointer, offsets)
+            self.store(v.gather(e, self.wide, pointers, valid), to, loop.index)
+
+    def along_k(self, to: Operand) -> None:
+        """``lanes`` elements of k at a time of each lane, transposed."""
+        e = self.e
+        start = e.gep(self.stored, self.base, e.add(e.mul(self.first, self.x_stride), self.k))
+        with e.loop(e.i64(0), self.count, self.lanes) as loop:
+            inside = v.below(e, e.sub(self.count, loop.index), self.lanes)
+            pointer = e.gep(self.stored, start, loop.index)
+            rows = []
+            for lane in range(self.lanes):
+                if lane >= self.width:
+                    rows.append(e.const(self.wide, 0))
+                    continue
+                exists = e.icmp("sgt", self.left, e.i64(lane))
+                mask = e.bin("and", inside, e.splat(exists, self.lanes)) if lane else inside
+                rows.append(v.masked_load(e, self.wide, pointer, mask))
+                pointer = e.gep(self.stored, pointer, e.select(exists, self.x_stride, e.i64(0)))
+            self.store_square(rows, to, loop.index)
+
+    def store_square(self, rows: list[Operand], to: Operand, row: Operand) -> None:
+        e = self.e
+        square = v.transpose(e, [loaded(e, self.dtype, raw) for raw in rows])
+        start = e.gep(self.packed, to, e.mul(row, self.width))
+        for i, column in enumerate(square):
+            e.store(column, e.gep(self.packed, start, i * self.width), 4)
+
+    # ---- offsets by table
+
+    def place(self) -> _Lanes:
+        e = self.e
+        valid = v.below(e, self.left, self.lanes)
+        index = v.counting(e, e.cast("trunc", self.first, "i32"), self.lanes)
+        if not self.bounded:
+            return _Lanes(valid, e.mul(index, e.splat(self.params.narrow("a_x"), self.lanes)), None, None)
+        digit = v.digits(e, self.params, "n", index)
+        offsets = v.combine(e, digit, [self.params.narrow(f"bx_{i}") for i in range(3)])
+        row = v.combine(e, digit[1:2], [self.params.narrow("h_x")])
+        column = v.combine(e, digit[2:], [self.params.narrow("w_x")])
+        return _Lanes(valid, offsets, row, column)
+
+    def table(self, name: str, row: Operand, lanes: int = 1) -> Operand:
+        e = self.e
+        number = {"offset": "ab".index(self.operand), "row": 2, "column": 3}[name]
+        at = e.add(e.mul(self.entries, number), row) if number else row
+        return e.load(vector("i32", lanes), e.gep("i32", self.tables, at), 4)
+
+    def inside(self, row: Operand, column: Operand, mask: Operand) -> Operand:
+        """Which lanes lie in the image; negative positions count as huge."""
+        e = self.e
+        for position, bound in ((row, self.height), (column, self.image_width)):
+            mask = e.bin("and", mask, e.icmp("ult", position, e.splat(bound, self.lanes)))
+        return mask
+
+    def mask_at(self, lane: _Lanes, row: Operand) -> Operand:
+        if lane.row is None or lane.column is None:
+            return lane.valid
+        e = self.e
+        here = [e.splat(self.table(name, row), self.lanes) for name in ("row", "column")]
+        return self.inside(e.add(lane.row, here[0]), e.add(lane.column, here[1]), lane.valid)
+
+    def gather_rows(self, lane: _Lanes, to: Operand, start: Operand, stop: Operand) -> None:
+        e = self.e
+        offsets = e.cast("sext", lane.offsets, "i64")
+        with e.loop(start, stop) as loop:
+            base = e.gep(self.stored, self.base, e.cast("sext", self.table("offset", loop.index), "i64"))
+            pointers = v.addresses(e, self.stored, base, offsets)
+            self.store(v.gather(e, self.wide, pointers, self.mask_at(lane, loop.index)), to, loop.index)
+
+    def runs_x(self, to: Operand) -> None:
+        e = self.e
+        lane = self.place()
+        run = v.is_run(e, lane.offsets, lane.valid)
+        start = e.gep(self.stored, self.base, e.cast("sext", e.extract(lane.offsets, 0), "i64"))
+        with e.loop(e.i64(0), e.select(run, self.count, e.i64(0))) as loop:
+            pointer = e.gep(self.stored, start, e.cast("sext", self.table("offset", loop.index), "i64"))
+            self.store(v.masked_load(e, self.wide, pointer, self.mask_at(lane, loop.index)), to, loop.index)
+        self.gather_rows(lane, to, e.i64(0), e.select(run, e.i64(0), self.count))
+
+    def runs_k(self, to: Operand) -> None:
+        e = self.e
+        lane = self.place()
+        for number, vector_ in enumerate((lane.offsets, lane.row, lane.column)):
+            if vector_ is not None:
+                e.store(vector_, e.gep("i32", self.room, number * self.lanes), 4)
+        with e.loop(e.i64(0), self.count, self.lanes) as loop:
+            left = e.sub(self.count, loop.index)
+            exists = v.below(e, left, self.lanes)
+            offsets = self.table("offset", loop.index, self.lanes)
+            run = v.is_run(e, offsets, exists)
+            with e.when(run):
+                self.square(lane, to, loop.index, exists, e.extract(offsets, 0))
+            stop = e.add(loop.index, e.select(e.icmp("slt", left, e.i64(self.lanes)), left, e.i64(self.lanes)))
+            self.gather_rows(lane, to, e.select(run, stop, loop.index), stop)
+
+    def square(self, lane: _Lanes, to: Operand, row: Operand, exists: Operand, offset: Operand) -> None:
+        """A run of k's of each lane, transposed."""
+        e = self.e
+        base = e.gep(self.stored, self.base, e.cast("sext", offset, "i64"))
+        if self.bounded:
+            here = [self.table(name, row, self.lanes) for name in ("row", "column")]
+        rows = []
+        for number in range(self.lanes):
+            if number >= self.width:
+                rows.append(e.const(self.wide, 0))
+                continue
+            mine = [e.load("i32", e.gep("i32", self.room, i * self.lanes + number), 4) for i in range(3 if self.bounded else 1)]
+            there = e.icmp("sgt", self.left, e.i64(number))
+            mask = e.bin("and", exists, e.splat(there, self.lanes))
+            if self.bounded:
+                at = [e.add(h, e.splat(m, self.lanes)) for h, m in zip(here, mine[1:], strict=True)]
+                mask = self.inside(*at, mask)
+            pointer = e.gep(self.stored, base, e.cast("sext", mine[0], "i64"))
+            rows.append(v.masked_load(e, self.wide, pointer, mask))
+        self.store_square(rows, to, row)
+
+
+def emit_pack(spec: Spec, target: Target, operand: str) -> Emitter:
+    """The function that packs a panel of operand ``a`` or ``b``."""
+    return _Packer(spec, target, operand).emit()

@@ -1,0 +1,156 @@
+"""The kernel round the micro-kernel: blocks of C, each in blocks of k; pack, multiply, write.
+
+A block is ``m_block`` rows by ``n_block`` columns of one batch and one part of K. For each ``k_block`` of its K it packs
+B's panels and A's, and goes over its tiles, whose sums stay in scratch until the last block of k, when the epilogue
+writes them. Blocks are independent; all sizes are run-time numbers found from the extents (``tiles.py``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from luchina.compiler.contraction import microkernel, packing, writeback
+from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, module
+from luchina.compiler.kernel import Kernel, kernel_name
+
+if TYPE_CHECKING:
+    from luchina.compiler.target import Target
+
+
+def kernel(spec: Spec) -> Kernel:
+    """The kernel of ``spec``."""
+    key = f"contraction {spec}"
+    name = kernel_name(key)
+    return Kernel(name, key, lambda target: emit(spec, target, name))
+
+
+def emit(spec: Spec, target: Target, name: str) -> str:
+    """Text of the module."""
+    parts = [("micro", microkernel.emit_micro(spec, target), microkernel.SIGNATURE)]
+    parts.append(("write", writeback.emit_write(spec, target), writeback.SIGNATURE))
+    for operand, mode in (("a", spec.a), ("b", spec.b)):
+        if mode != "direct":
+            parts.append((f"pack_{operand}", packing.emit_pack(spec, target, operand), packing.SIGNATURE))
+    if spec.tabled:
+        parts.append(("tables", packing.emit_tables(spec, target), packing.TABLES_SIGNATURE))
+    if writeback.tabled_windows(spec):
+        parts.append(("columns", writeback.emit_columns(spec, target), writeback.COLUMNS_SIGNATURE))
+    driver = _Driver(spec, target, name).emit()
+    declarations: dict[str, str] = {}
+    functions = []
+    for part, e, signature in parts:
+        text = e.function(f"{name}.{part}", signature)
+        functions.append(text.replace("define void", "define internal void", 1))
+        declarations |= e.declarations
+    return module([*functions, driver.function(name)], declarations, target.triple)
+
+
+class _Driver:
+    def __init__(self, spec: Spec, target: Target, name: str) -> None:
+        self.e = Emitter()
+        self.params = Params(self.e, spec)
+        self.spec = spec
+        self.name = name
+        self.nr = spec.nv * target.lanes(ACCUMULATE[spec.dtype])
+        self.stored = STORAGE_TYPE[spec.dtype]
+        self.packed = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
+        self.pointer = {p: Operand("ptr", f"%{p}") for p in ("table", "params", "scratch")}
+
+    def call(self, part: str, *args: Operand) -> None:
+        self.e.raw(f"call void @{self.name}.{part}({', '.join(map(str, args))})")
+
+    def least(self, a: Operand, b: Operand) -> Operand:
+        return self.e.select(self.e.icmp("slt", a, b), a, b)
+
+    def operand(self, which: str, batch: Operand) -> Operand:
+        """Address of element (0, 0) of an operand."""
+        e, p = self.e, self.params
+        base = e.load("ptr", e.gep("ptr", self.pointer["table"], p[f"{which}_slot"]), 8)
+        return e.gep(self.stored, base, e.add(p[f"{which}_offset"], e.mul(batch, p[f"{which}_batch"])))
+
+    def emit(self) -> Emitter:
+        e = self.e
+        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as loop:
+            self.block(loop.index)
+        return e
+
+    def block(self, number: Operand) -> None:
+        e, p = self.e, self.params
+        index = {}
+        for axis, count in (("n", "n_blocks"), ("m", "m_blocks"), ("split", "splits")):
+            extent = p[count]
+            rest = e.bin("udiv", number, extent)
+            index[axis] = e.sub(number, e.mul(rest, extent))
+            number = rest
+        a, b = (self.operand(which, number) for which in "ab")
+        m_block, n_block = p["m_block"], p["n_block"]
+        m, n = e.mul(index["m"], m_block), e.mul(index["n"], n_block)
+        m_stop, n_stop = self.least(e.add(m, m_block), p["M"]), self.least(e.add(n, n_block), p["N"])
+        k_split, k_block = p["k_split"], p["k_block"]
+        start = e.mul(index["split"], k_split)
+        stop = self.least(e.add(start, k_split), p["K"])
+        # An empty sum still has to be written: one turn at least.
+        turns = e.bin("sdiv", e.sub(e.add(e.sub(stop, start), k_block), 1), k_block)
+        turns = e.select(e.icmp("slt", turns, e.i64(1)), e.i64(1), turns)
+        with e.loop(e.i64(0), turns) as turn:
+            k = e.add(start, e.mul(turn.index, k_block))
+            count = self.least(k_block, e.sub(stop, k))
+            fresh = e.icmp("eq", turn.index, e.i64(0))
+            last = e.icmp("eq", turn.index, e.sub(turns, 1))
+            self.turn(a, b, (m, m_stop, n, n_stop), k, count, fresh, last, number, index["split"])
+
+    def turn(
+        self,
+        a: Operand,
+        b: Operand,
+        region: tuple[Operand, Operand, Operand, Operand],
+        k: Operand,
+        count: Operand,
+        fresh: Operand,
+        last: Operand,
+        batch: Operand,
+        split: Operand,
+    ) -> None:
+        """One block of k of one block of C."""
+        e, p, spec = self.e, self.params, self.spec
+        m, m_stop, n, n_stop = region
+        params, table, scratch = (self.pointer[x] for x in ("params", "table", "scratch"))
+        place = {x: e.gep("i8", scratch, p[f"at_{x}"]) for x in ("b", "c", "tables", "columns")}
+        if spec.tabled:
+            self.call("tables", params, k, count, place["tables"])
+        panel = {"a": scratch, "b": place["b"]}
+        for which, base, first, end, step, mode in (
+            ("b", b, n, n_stop, self.nr, spec.b),
+            ("a", a, m, m_stop, spec.mr, spec.a),
+        ):
+            if mode != "direct":
+                with e.loop(first, end, step) as loop:
+                    to = e.gep(self.packed, panel[which], e.mul(e.sub(loop.index, first), count))
+                    self.call(f"pack_{which}", params, base, loop.index, k, count, to, place["tables"])
+        m_block, c_step = p["m_block"], p["c_step"]
+        with e.loop(n, n_stop, self.nr) as j:
+            columns = self.least(e.sub(n_stop, j.index), e.i64(self.nr))
+            if writeback.tabled_windows(spec):
+                with e.when(last):
+                    self.call("columns", params, j.index, place["columns"])
+            right = self.tile("b", b, panel["b"], j.index, n, k, count)
+            with e.loop(m, m_stop, spec.mr) as i:
+                rows = self.least(e.sub(m_stop, i.index), e.i64(spec.mr))
+                left = self.tile("a", a, panel["a"], i.index, m, k, count)
+                at = e.add(e.mul(e.sub(j.index, n), m_block), e.mul(e.sub(i.index, m), self.nr))
+                c = e.gep(self.packed, place["c"], e.mul(at, c_step))
+                self.call("micro", params, left, right, count, c, fresh, rows, columns)
+                with e.when(last):
+                    self.call(
+                        "write", params, table, c, batch, split, i.index, rows, j.index, columns, place["columns"]
+                    )
+
+    def tile(
+        self, which: str, base: Operand, panel: Operand, x: Operand, first: Operand, k: Operand, count: Operand
+    ) -> Operand:
+        """Where the micro-kernel starts to read an operand."""
+        e, p = self.e, self.params
+        if (self.spec.a if which == "a" else self.spec.b) == "direct":
+            return e.gep(self.stored, base, e.add(e.mul(x, p[f"{which}_x"]), e.mul(k, p[f"{which}_k"])))
+        return e.gep(self.packed, panel, e.mul(e.sub(x, first), count))

@@ -1,0 +1,164 @@
+"""Writing a finished tile: the epilogue, element by element, from sums in scratch to the output windows.
+
+    void columns(ptr params, i64 n, ptr to)
+    void write(ptr params, ptr table, ptr c, i64 batch, i64 split, i64 m, i64 rows, i64 n, i64 columns, ptr offsets)
+
+``columns`` finds, for each window of class "t", the offsets of the columns of a panel and whether a vector of them is
+a run of adjacent elements.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from luchina.compiler import body
+from luchina.compiler.body import storage_type
+from luchina.compiler.contraction import lanes as v
+from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
+
+if TYPE_CHECKING:
+    from luchina.compiler.target import Target
+
+COLUMNS_SIGNATURE = "ptr %params, i64 %n, ptr %to"
+SIGNATURE = (
+    "ptr %params, ptr %table, ptr %c, i64 %batch, i64 %split, i64 %m, i64 %rows, i64 %n, i64 %columns, ptr %offsets"
+)
+
+
+def tabled_windows(spec: Spec) -> list[int]:
+    """Numbers of the windows whose columns are found by table."""
+    return [i for i, (_, kind) in enumerate(spec.windows) if kind == "t"]
+
+
+def columns_bytes(spec: Spec, lanes: int) -> int:
+    """Size of what ``columns`` writes: for each such window and vector, a flag and the offsets."""
+    return len(tabled_windows(spec)) * spec.nv * (lanes + 1) * 8
+
+
+def emit_columns(spec: Spec, target: Target) -> Emitter:
+    e = Emitter()
+    params = Params(e, spec)
+    lanes = target.lanes(ACCUMULATE[spec.dtype])
+    with e.loop(e.i64(0), e.i64(spec.nv)) as loop:
+        start = e.add(Operand("i64", "%n"), e.mul(loop.index, lanes))
+        valid = v.below(e, e.sub(params["N"], start), lanes)
+        index = v.counting(e, start, lanes)
+        if spec.tabled:
+            index = v.counting(e, e.cast("trunc", start, "i32"), lanes)
+            digit = [e.cast("sext", d, "i64") for d in v.digits(e, params, "n", index)]
+        else:
+            digit = [index]
+        for number, window in enumerate(tabled_windows(spec)):
+            offsets = v.combine(e, digit, [params[f"w{window}_n_{i}"] for i in range(len(digit))])
+            place = e.add(e.mul(loop.index, lanes + 1), number * spec.nv * (lanes + 1))
+            pointer = e.gep("i64", Operand("ptr", "%to"), place)
+            e.store(e.cast("zext", v.is_run(e, offsets, valid), "i64"), pointer, 8)
+            e.store(offsets, e.gep("i64", pointer, 1), 8)
+    return e
+
+
+class _Writer:
+    def __init__(self, spec: Spec, target: Target) -> None:
+        self.e = Emitter()
+        self.spec = spec
+        self.target = target
+        self.params = Params(self.e, spec)
+        self.lanes = target.lanes(ACCUMULATE[spec.dtype])
+        self.element = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
+
+    def emit(self) -> Emitter:
+        e, spec, lanes = self.e, self.spec, self.lanes
+        columns, n = Operand("i64", "%columns"), Operand("i64", "%n")
+        batch, split, first = (Operand("i64", f"%{name}") for name in ("batch", "split", "m"))
+        starts, steps = [], []
+        for i, (dtype, kind) in enumerate(spec.windows):
+            number = {what: self.params[f"w{i}_{what}"] for what in ("slot", "offset", "batch", "split", "m")}
+            at = e.add(number["offset"], e.mul(batch, number["batch"]))
+            at = e.add(at, e.mul(split, number["split"]))
+            at = e.add(at, e.mul(first, number["m"]))
+            if kind == "1":
+                at = e.add(at, n)
+            base = e.load("ptr", e.gep("ptr", Operand("ptr", "%table"), number["slot"]), 8)
+            starts.append(e.gep(STORAGE_TYPE[dtype], base, at))
+            steps.append(number["m"])
+        with e.loop(e.i64(0), Operand("i64", "%rows")) as row:
+            bases = [
+                e.gep(STORAGE_TYPE[dtype], start, e.mul(step, row.index))
+                for (dtype, _), start, step in zip(spec.windows, starts, steps, strict=True)
+            ]
+            sums = e.gep(self.element, Operand("ptr", "%c"), e.mul(row.index, spec.nv * lanes))
+            with e.loop(e.i64(0), columns, lanes) as column:
+                mask = v.below(e, e.sub(columns, column.index), lanes)
+                total = e.load(vector(self.element, lanes), e.gep(self.element, sums, column.index), 4)
+                self.element_wise(total, bases, column.index, mask)
+        return e
+
+    def element_wise(self, total: Operand, bases: list[Operand], column: Operand, mask: Operand) -> None:
+        e, spec = self.e, self.spec
+        read = len(spec.operands)
+        results = [total]
+        if spec.body is not None:
+            kind = body.register_type(spec.dtype, self.lanes)
+            first = total if total.type == kind else self.e.cast("trunc", total, kind.split("x")[-1].strip(" >"))
+            operands = [first] + [self.load(i, bases[i], column, mask) for i in range(read)]
+            results = body.emit(e, self.target, spec.body, operands, self.lanes)
+        for i, result in enumerate(results, read):
+            self.store(i, result, bases[i], column, mask)
+
+    def _table(self, window: int, column: Operand) -> tuple[Operand, Operand]:
+        """Whether the columns are a run, and their offsets."""
+        e = self.e
+        number = tabled_windows(self.spec).index(window)
+        per = self.lanes + 1
+        place = e.add(e.mul(e.bin("udiv", column, e.i64(self.lanes)), per), number * self.spec.nv * per)
+        pointer = e.gep("i64", Operand("ptr", "%offsets"), place)
+        run = e.icmp("ne", e.load("i64", pointer, 8), e.i64(0))
+        return run, e.load(vector("i64", self.lanes), e.gep("i64", pointer, 1), 8)
+
+    def load(self, window: int, base: Operand, column: Operand, mask: Operand) -> Operand:
+        e = self.e
+        dtype, kind = self.spec.windows[window]
+        stored = STORAGE_TYPE[dtype]
+        wide = storage_type(dtype, self.lanes)
+        if kind == "0":
+            raw = e.splat(e.load(stored, base, 1), self.lanes)
+        elif kind == "1":
+            raw = v.masked_load(e, wide, e.gep(stored, base, column), mask)
+        else:
+            run, offsets = self._table(window, column)
+            name = e.fresh("R")
+            e.cond_br(run, f"{name}.run", f"{name}.apart")
+            e.label(f"{name}.run")
+            near = v.masked_load(e, wide, e.gep(stored, base, e.extract(offsets, 0)), mask)
+            e.br(f"{name}.end")
+            e.label(f"{name}.apart")
+            far = v.gather(e, wide, v.addresses(e, stored, base, offsets), mask)
+            e.br(f"{name}.end")
+            e.label(f"{name}.end")
+            raw = e.phi(wide, [(near, f"{name}.run"), (far, f"{name}.apart")])
+        return body.from_storage(e, dtype, raw)
+
+    def store(self, window: int, value: Operand, base: Operand, column: Operand, mask: Operand) -> None:
+        e = self.e
+        dtype, kind = self.spec.windows[window]
+        stored = STORAGE_TYPE[dtype]
+        raw = value if self.spec.body is None else body.to_storage(e, dtype, value)
+        if kind == "1":
+            v.masked_store(e, raw, e.gep(stored, base, column), mask)
+            return
+        run, offsets = self._table(window, column)
+        name = e.fresh("W")
+        e.cond_br(run, f"{name}.run", f"{name}.apart")
+        e.label(f"{name}.run")
+        v.masked_store(e, raw, e.gep(stored, base, e.extract(offsets, 0)), mask)
+        e.br(f"{name}.end")
+        e.label(f"{name}.apart")
+        v.scatter(e, raw, v.addresses(e, stored, base, offsets), mask)
+        e.br(f"{name}.end")
+        e.label(f"{name}.end")
+
+
+def emit_write(spec: Spec, target: Target) -> Emitter:
+    """The function that applies the epilogue to a tile and writes it."""
+    return _Writer(spec, target).emit()
