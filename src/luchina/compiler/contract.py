@@ -70,16 +70,16 @@ class ContractionGroup(Group):
         stores = [o for o in builder.operands if o.kind == "store"]
         body, order = _body(builder.instructions)
         operands = list(builder.operands)
-        extra = tuple(_window(operands[i].storage, operands[i].row[0], operands[i].row[1:]) for i in order)
+        extra = tuple(_window(operands[i].storage, operands[i].row, operands[i].dtype) for i in order)
         outs: list[contraction.Window] = []
         for instruction in builder.instructions:
             if instruction.op == "store":
                 to = operands[instruction.attrs[0]]
-                outs.append(_window(to.storage, to.row[0], to.row[1:]))
+                outs.append(_window(to.storage, to.row, to.dtype))
         epilogue = contraction.Epilogue(body, extra)
         if not body.instructions and body.outputs == (0,):
             epilogue = None  # type: ignore[assignment]
-        windows = [_window(w.storage, w.offset, w.strides) for w in self.operands]
+        windows = [_window(w.storage, (w.offset, *w.strides), w.dtype) for w in self.operands]
         try:
             calls = self._calls(windows, outs, epilogue)
         except NotImplementedError:
@@ -152,9 +152,9 @@ class ContractionGroup(Group):
         return [builder.finish()]
 
 
-def _window(storage: Storage | None, offset: int, strides: tuple[int, ...]) -> contraction.Window:
+def _window(storage: Storage | None, row: movement.Row, dtype: str) -> contraction.Window:
     assert storage is not None
-    return contraction.Window(storage.slot, offset, tuple(strides), storage.dtype)
+    return contraction.Window(storage.slot, row[0], tuple(row[1:]), dtype)
 
 
 def _footprint(shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> int:
