@@ -170,6 +170,8 @@ def _from_data(data: Any, wanted: dtype | None) -> Tensor:
         array = np.asarray(data)
         found = wanted or source
     else:
+        if isinstance(data, range):
+            data = list(data)
         if hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
             return _from_data(np.asarray(data), wanted)
         shape = _shape_of(data)
@@ -185,7 +187,7 @@ def _from_data(data: Any, wanted: dtype | None) -> Tensor:
                 array = np.trunc(array)
             if array.size and (int(array.max()) > limits.max or int(array.min()) < limits.min):
                 if found is dtypes.int64:
-                    raise RuntimeError("Overflow when unpacking long long")
+                    raise ValueError("Overflow when unpacking long long")
                 raise RuntimeError(f"value cannot be converted to type {_C_NAMES[found.name]} without overflow")
         elif found is dtypes.bool_:
             array = np.array(plain, dtype=object).astype(bool)

@@ -10,12 +10,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from luchina import dtypes
 from luchina.graph import program
 from luchina.graph.value import Value, mode
 from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast, dtype_title
-from luchina.ops.registry import PUBLIC
+from luchina.ops.registry import DECLARED, PUBLIC
 from luchina.tensor import Tensor, wrap_value
 
 _PLAIN = frozenset({int, float, bool, str, type(None), dtypes.dtype})
@@ -68,6 +70,18 @@ def _values(result: Any) -> list[Value]:
     return []
 
 
+def _require_tensor(name: str, args: tuple) -> None:
+    """PyTorch's error for something else where a tensor belongs."""
+    if args and not isinstance(args[0], Tensor):
+        kind = type(args[0])
+        if kind in (list, tuple):
+            bad = next(((i, e) for i, e in enumerate(args[0]) if not isinstance(e, Tensor)), None)
+            if bad is not None and name in ("cat", "stack"):
+                raise TypeError(f"expected Tensor as element {bad[0]} in argument 0, but got {type(bad[1]).__name__}")
+        what = f"{kind.__module__}." if kind.__module__ != "builtins" else ""
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {what}{kind.__name__}")
+
+
 def lift(call: Callable[..., Any]) -> Callable[..., Any]:
     """The function on tensors that does what ``call`` does on Values. ``out=`` is understood."""
 
@@ -81,7 +95,11 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
             result = call(*[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()})
             args = (*args, *kwargs.values())
         else:
-            result = call(*[a._read() if isinstance(a, Tensor) else read(a) for a in args])
+            try:
+                result = call(*[a._read() if isinstance(a, Tensor) else read(a) for a in args])
+            except AttributeError:
+                _require_tensor(call.__name__, args)
+                raise
         result = wrap_value(result) if result.__class__ is Value else shown(result)
         for a in args:
             if isinstance(a, Tensor):
@@ -162,7 +180,7 @@ def expandable(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 def install(namespace: dict[str, Any]) -> None:
     """Put every public operation into the ``luchina`` namespace and onto ``Tensor``."""
-    for entry in PUBLIC.values():
+    for entry in DECLARED:
         function = lift(entry.call)
         if entry.function:
             namespace.setdefault(entry.name, function)
@@ -189,6 +207,9 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
             right = other._read()
         elif other.__class__ in _NUMBERS or _is_numpy_number(other):
             right = other
+        elif not reflected and isinstance(other, np.ndarray):
+            other = _from_array(other)
+            right = other._read()
         else:
             return NotImplemented
         left = self._read()
@@ -198,6 +219,13 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
         return result
 
     return method
+
+
+def _from_array(array: np.ndarray) -> Tensor:
+    """PyTorch takes an array on the right of an operator (and refuses one on the left)."""
+    from luchina.creation import tensor
+
+    return tensor(array)
 
 
 def _is_numpy_number(x: Any) -> bool:
@@ -252,6 +280,8 @@ _lifted_matmul = lift(PUBLIC["matmul"].call)
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
+    if isinstance(other, np.ndarray):
+        other = _from_array(other)
     if not isinstance(other, Tensor):
         return NotImplemented
     return _lifted_matmul(self, other)

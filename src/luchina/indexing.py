@@ -87,6 +87,8 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
             cuts[axis] = (i + n if i < 0 else i, 1, 1)
             layout.append(("gone", axis))
             axis += 1
+        elif isinstance(item, str):
+            raise TypeError("new(): invalid data type 'str'")
         elif isinstance(item, Tensor):
             width = item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
             for offset in range(width if item.dtype in (dtypes.bool_, dtypes.uint8) else 0):
@@ -108,14 +110,15 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     shape: list[int] = []
     strides: list[int] = []
     indices: list[Any] = []
-    for kind, what in layout:
+    for place, (kind, what) in enumerate(layout):
         if kind == "axis":
             shape.append(x._shape[what])
             strides.append(x._strides[what])
             indices.append(None)
         elif kind == "new":
+            following = next((a for k, a in layout[place:] if k == "axis"), None)
             shape.append(1)
-            strides.append(0)
+            strides.append(1 if following is None else x._shape[following] * x._strides[following])
             indices.append(None)
         elif kind == "bool":
             shape.append(1)

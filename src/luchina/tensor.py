@@ -617,6 +617,12 @@ class Tensor:
 
     __array_priority__ = 1000
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Tensor:
+        """What numpy's functions of tensors give: tensors again."""
+        from luchina.creation import from_numpy, tensor
+
+        return from_numpy(array) if getattr(array, "ndim", 0) else tensor(array)
+
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         from luchina.printing import tensor_repr
 
@@ -629,6 +635,7 @@ class Tensor:
             self._dtype.name,
             requires_grad=self._leaf,
             grad_fn_name=fn.name() if fn is not None else None,
+            default_dtype=dtypes.get_default_dtype().name,
         )
         return text
 
@@ -644,14 +651,22 @@ class Tensor:
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
         return bool(self.item())
 
+    def _only(self) -> float | int | bool:
+        if self.numel() != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._only())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._only())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._only())
+
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if self.ndim else self
 
     def __index__(self) -> int:
         if self._dtype.is_floating_point or self.numel() != 1:

@@ -341,7 +341,7 @@ def split(self: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tens
         if size == 0 and n != 0:
             raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
         sizes = [min(size, n - i) for i in range(0, n, size)] if n else [0]
-        name = "SplitBackward0"
+        name = "Split"
     else:
         sizes = [int(s) for s in split_size_or_sections]
         if sum(sizes) != n or any(s < 0 for s in sizes):
@@ -349,7 +349,7 @@ def split(self: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tens
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {axis}), "
                 f"but got split_sizes={sizes}"
             )
-        name = "SplitWithSizesBackward0"
+        name = "SplitWithSizes"
     result, start = [], 0
     for i, size in enumerate(sizes):
         piece = slice_view(self, axis, start, size, 1)
@@ -396,7 +396,7 @@ def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     result = []
     for i in range(self._shape[axis]):
         piece = select(self, axis, i)
-        piece._multi_view = ("UnbindBackward0", i)
+        piece._multi_view = ("Unbind", i)
         result.append(piece)
     return tuple(result)
 

@@ -121,8 +121,6 @@ for _text in filter(
         torch.scalar_tensor(3.0)
         torch.diag(torch.tensor([1.0, 2.0]))
         torch.tril_indices(3, 3)
-        torch.cartesian_prod(torch.tensor([1, 2]), torch.tensor([3, 4]))
-        torch.complex64
         torch.get_default_dtype()
         torch.is_tensor(torch.ones(1)), torch.is_tensor(1)
         torch.numel(torch.ones(2, 3))
