@@ -10,7 +10,7 @@ import luchina
 from luchina import Tensor
 
 _UNIT_GAIN = frozenset(
-    ("linear", "identity", "sigmoid") + tuple(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))
+    ["linear", "identity", "sigmoid", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))]
 )
 
 

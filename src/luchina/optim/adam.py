@@ -103,12 +103,7 @@ class Adam(Optimizer):
     def _step_group(self, group: dict[str, Any]) -> None:
         params = self._with_grads(group)
         names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
-        for param in params:
-            state = self.state[param]
-            if not state:
-                state["step"] = luchina.tensor(0.0, dtype=luchina.float32)
-                for name in names:
-                    state[name] = luchina.zeros_like(param)
+        self._start(params, *names)
         beta1, beta2 = map(float, group["betas"])
         lr, weight_decay, decoupled = float(group["lr"]), float(group["weight_decay"]), group["decoupled_weight_decay"]
         for step, members in self._count_steps(params).items():

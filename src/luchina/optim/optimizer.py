@@ -126,11 +126,11 @@ class Optimizer:
         self.defaults.setdefault("differentiable", False)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} ("]
+        groups = []
         for i, group in enumerate(self.param_groups):
-            lines.append(f"Parameter Group {i}")
-            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
-        return "\n".join([*lines, ")"])
+            options = (f"    {key}: {group[key]}\n" for key in sorted(group) if key != "params")
+            groups.append(f"\nParameter Group {i}\n" + "".join(options))
+        return f"{type(self).__name__} ({''.join(groups)})"
 
     # ---- groups
 
@@ -206,6 +206,16 @@ class Optimizer:
 
     def _with_grads(self, group: dict[str, Any]) -> list[Any]:
         return [param for param in group["params"] if param.grad is not None]
+
+    def _start(self, params: list[Any], *names: str) -> None:
+        """The state of parameters that have none yet: step 0 and zeros like the parameter ("mu_product": 1)."""
+        for param in params:
+            state = self.state[param]
+            if not state:
+                state["step"] = luchina.tensor(0.0, dtype=luchina.float32)
+                for name in names:
+                    mu = name == "mu_product"
+                    state[name] = luchina.tensor(1.0, dtype=luchina.float32) if mu else luchina.zeros_like(param)
 
     def _update(
         self,
@@ -333,14 +343,14 @@ class Optimizer:
 
 
 def _fitted(value: Any, param: Tensor, key: Any = None) -> Any:
-    """A copy of a loaded state, its tensors (but "step") in the parameter's dtype and on its device."""
+    """A loaded state with its tensors (but "step") in the parameter's dtype and on its device.
+
+    Tensors that are so already are shared with the loaded state, as in PyTorch.
+    """
     if isinstance(value, luchina.Tensor):
         if key == "step":
-            return value.clone()
-        value = value.detach()
-        return (
-            value.to(device=param.device, dtype=param.dtype, copy=True) if param.is_floating_point() else value.clone()
-        )
+            return value
+        return value.to(device=param.device, dtype=param.dtype if param.is_floating_point() else value.dtype)
     if isinstance(value, dict):
         return {k: _fitted(v, param, k) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

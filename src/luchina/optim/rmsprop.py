@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import luchina
 from luchina import Tensor
 from luchina.optim.optimizer import Optimizer, check_at_least_zero, check_lr, check_modes, lerp
 
@@ -99,12 +98,7 @@ class RMSprop(Optimizer):
         params = self._with_grads(group)
         keeps, centered = group["momentum"] > 0, group["centered"]
         names = ["square_avg", *(["momentum_buffer"] if keeps else []), *(["grad_avg"] if centered else [])]
-        for param in params:
-            state = self.state[param]
-            if not state:
-                state["step"] = luchina.zeros((), dtype=luchina.float32)
-                for name in names:
-                    state[name] = luchina.zeros_like(param)
+        self._start(params, *names)
         self._count_steps(params)
         rest = 1 - float(group["alpha"])
         numbers = {name: float(group[name]) for name in ("lr", "alpha", "eps", "weight_decay", "momentum")}

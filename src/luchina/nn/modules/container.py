@@ -301,7 +301,7 @@ class ParameterList(Module):
 
     def __repr__(self) -> str:
         lines = [_show(i, value) for i, value in enumerate(self)]
-        return "ParameterList(" + "".join(f"\n{line}" for line in lines) + ("\n)" if lines else ")")
+        return "ParameterList(" + "\n".join(lines) + ")"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
