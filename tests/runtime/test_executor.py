@@ -181,10 +181,45 @@ def test_idle_workers_use_no_processor_time():
 
 
 def test_small_calls_stay_on_the_calling_thread():
-    assert program_module._mode(count(100, cost=10.0)) == program_module.executor.SERIAL
-    assert program_module._mode(count(1)) == program_module.executor.SERIAL
-    assert program_module._mode(count(2)) == program_module.executor.WAKE
-    assert program_module._mode(count(2, cost=6000.0)) == program_module.executor.SHARED
+    serial, shared, wake = (getattr(program_module.executor, name) for name in ("SERIAL", "SHARED", "WAKE"))
+
+    def modes(*costs, blocks=100):
+        return program_module.call_modes([KernelCall(0, [], blocks, 0, cost) for cost in costs])
+
+    assert modes(10.0) == [serial]
+    assert modes(1e9, blocks=1) == [serial]
+    assert modes(6_000.0) == [shared]
+    assert modes(1e6, 10.0) == [wake, serial]
+    # Many middling calls are worth waking somebody for, the last few of them are not.
+    assert modes(*[30_000.0] * 5) == [wake, wake, wake, shared, shared]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux's affinities")
+def test_workers_keep_off_the_core_of_the_caller():
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core only")
+    result = run_script(
+        """
+        import os, time
+        from pathlib import Path
+        t.threads.set_num_threads(2)
+        program.run([block.ptr])
+        own = str(os.getpid())
+        for core in sorted(os.sched_getaffinity(0)):
+            os.sched_setaffinity(0, {core})  # of this thread only
+            time.sleep(0.01)  # the worker falls asleep
+            program.run([block.ptr])
+            masks = [
+                int(line.split()[1].replace(",", ""), 16)
+                for task in Path("/proc/self/task").iterdir() if task.name != own
+                for line in (task / "status").read_text().splitlines() if line.startswith("Cpus_allowed:")
+            ]
+            kept_off = [mask for mask in masks if not mask >> core & 1]  # numpy has threads too
+            assert len(kept_off) == 1 and kept_off[0], (core, masks)
+        print("kept off")
+        """
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, "kept off"), result.stderr
 
 
 def test_the_number_of_threads_changes_between_runs():

@@ -6,6 +6,10 @@ is part of the compared word, a thread that slept through any number of calls ca
 The calling thread takes part too and needs nobody's help, so a worker that is late, asleep or gone costs time at most.
 
 A worker that finds nothing spins for ``SPIN_NANOSECONDS``, then waits on a condition variable.
+
+Before it wakes workers, the calling thread forbids them the core that it runs on itself. Otherwise the system may start
+a worker there, behind a caller that never pauses, while another core idles: Linux does so in virtual machines, where a
+halted core does not look idle to it.
 """
 
 from __future__ import annotations
@@ -27,7 +31,10 @@ STOP = 448
 JOINED = 512  # hands out the workers' numbers
 MUTEX = 640
 CONDITION = 768
-POOL_BYTES = 1024
+ALLOWED = 832  # bit mask of the cores that the process may use
+ALLOWED_BYTES = 128
+KEEP_OFF = 960  # whether to keep workers off the caller's core, the core they are kept off, how many they are
+HANDLES = 1024  # of the workers
 
 # One entry of a program's list of calls, in bytes.
 CALL_FUNCTION, CALL_PARAMS, CALL_BLOCKS, CALL_MODE, CALL_NANOSECONDS = 0, 8, 16, 24, 32
@@ -163,6 +170,7 @@ end:
 }
 
 define void @wake(ptr %pool) nounwind {
+  call void @keep_off(ptr %pool)
   %mutex = getelementptr i8, ptr %pool, i64 $MUTEX
   %condition = getelementptr i8, ptr %pool, i64 $CONDITION
   %locked = call i32 @pthread_mutex_lock(ptr %mutex)
@@ -273,6 +281,60 @@ end:
 }
 """
 
+_KEEP_OFF = """
+declare i32 @sched_getcpu()
+declare i32 @pthread_setaffinity_np(i64, i64, ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define void @keep_off(ptr %pool) nounwind {
+entry:
+  %mask = alloca [$ALLOWED_BYTES x i8], align 8
+  %wanted.at = getelementptr i8, ptr %pool, i64 $KEEP_OFF
+  %wanted = load i64, ptr %wanted.at
+  %core = call i32 @sched_getcpu()
+  %here = zext i32 %core to i64
+  %last.at = getelementptr i8, ptr %wanted.at, i64 8
+  %last = load i64, ptr %last.at
+  %moved = icmp ne i64 %here, %last
+  %known = icmp ult i64 %here, 1024
+  %able = icmp ne i64 %wanted, 0
+  %a = and i1 %moved, %known
+  %b = and i1 %a, %able
+  br i1 %b, label %prepare, label %end
+prepare:
+  store i64 %here, ptr %last.at
+  %allowed = getelementptr i8, ptr %pool, i64 $ALLOWED
+  call void @llvm.memcpy.p0.p0.i64(ptr %mask, ptr %allowed, i64 $ALLOWED_BYTES, i1 false)
+  %word = lshr i64 %here, 6
+  %bit = and i64 %here, 63
+  %one = shl i64 1, %bit
+  %others = xor i64 %one, -1
+  %place = getelementptr i64, ptr %mask, i64 %word
+  %before = load i64, ptr %place
+  %after = and i64 %before, %others
+  store i64 %after, ptr %place
+  %count.at = getelementptr i8, ptr %wanted.at, i64 16
+  %count = load i64, ptr %count.at
+  br label %head
+head:
+  %i = phi i64 [ 0, %prepare ], [ %next, %body ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %end
+body:
+  %handles = getelementptr i8, ptr %pool, i64 $HANDLES
+  %handle.at = getelementptr i64, ptr %handles, i64 %i
+  %handle = load i64, ptr %handle.at
+  ; Advice: a refusal does not matter.
+  %code = call i32 @pthread_setaffinity_np(i64 %handle, i64 $ALLOWED_BYTES, ptr %mask)
+  %next = add i64 %i, 1
+  br label %head
+end:
+  ret void
+}
+"""
+
+_NO_AFFINITY = "define void @keep_off(ptr %pool) nounwind {\n  ret void\n}\n"
+
 
 def text(target: Target) -> str:
     """The executor's module for a machine."""
@@ -282,7 +344,7 @@ def text(target: Target) -> str:
     declaration = pause.replace("i32 1", "i32")
     values = {name: str(value) for name, value in globals().items() if name.isupper() and isinstance(value, int)}
     values |= {"CLOCK": "6" if "apple" in target.triple else "1", "SPIN": str(SPIN_NANOSECONDS)}
-    body = Template(_TEXT).substitute(values)
+    body = Template(_TEXT + (_KEEP_OFF if "linux" in target.triple else _NO_AFFINITY)).substitute(values)
     body = body.replace("llvm.PAUSE_DECLARATION", declaration).replace("llvm.PAUSE_CALL", pause)
     return f'target triple = "{target.triple}"\n{body}'
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from luchina.runtime import executor, threads
 
-# Below this, handing a call to other threads costs more than it saves; and below the second, waking sleeping ones.
+# Below the first, handing a call to threads that are awake costs more than it saves. Waking a sleeping one takes the
+# caller 15 to 20 µs and the sleeper some 50 more, so the rest of the program has to be worth the second.
 SHARE_NANOSECONDS = 4_000.0
-WAKE_NANOSECONDS = 25_000.0
+WAKE_NANOSECONDS = 80_000.0
 
 
 @dataclass
@@ -54,12 +55,12 @@ class Program:
         self._params = array("q", [value for call in self.calls for value in call.params])
         self._calls: Any = (ctypes.c_int64 * (words * len(self.calls)))()
         at = 0
-        for number, call in enumerate(self.calls):
+        for number, (call, mode) in enumerate(zip(self.calls, call_modes(self.calls))):
             entry = number * words
             self._calls[entry + executor.CALL_FUNCTION // 8] = call.address
             self._calls[entry + executor.CALL_PARAMS // 8] = self._params.buffer_info()[0] + 8 * at
             self._calls[entry + executor.CALL_BLOCKS // 8] = call.blocks
-            self._calls[entry + executor.CALL_MODE // 8] = _mode(call)
+            self._calls[entry + executor.CALL_MODE // 8] = mode
             at += len(call.params)
         self._arguments = (ctypes.addressof(self._calls), len(self.calls), ctypes.addressof(self._table))
 
@@ -93,7 +94,14 @@ class Program:
             return list(self._calls[first : first + step * len(self.calls) : step])
 
 
-def _mode(call: KernelCall) -> int:
-    if call.blocks <= 1 or call.cost < SHARE_NANOSECONDS:
-        return executor.SERIAL
-    return executor.WAKE if call.cost >= WAKE_NANOSECONDS else executor.SHARED
+def call_modes(calls: Sequence[KernelCall]) -> list[int]:
+    """How each call is run: alone, with the threads that are awake, or waking the others first."""
+    modes: list[int] = []
+    ahead = 0.0  # what can be shared from here to the end
+    for call in reversed(calls):
+        if call.blocks <= 1 or call.cost < SHARE_NANOSECONDS:
+            modes.append(executor.SERIAL)
+            continue
+        ahead += call.cost
+        modes.append(executor.WAKE if ahead >= WAKE_NANOSECONDS else executor.SHARED)
+    return modes[::-1]

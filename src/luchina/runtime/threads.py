@@ -27,7 +27,7 @@ class Pool:
     def __init__(self, threads: int) -> None:
         functions = _functions()
         self.threads = threads
-        self.memory = (ctypes.c_ubyte * (executor.POOL_BYTES + 128))()
+        self.memory = (ctypes.c_ubyte * (executor.HANDLES + 8 * threads + 128))()
         self.address = -(-ctypes.addressof(self.memory) // 128) * 128
         _immortal.append(self.memory)  # a worker may look at it until the process has ended
         self._mutex = ctypes.c_void_p(self.address + executor.MUTEX)
@@ -46,9 +46,23 @@ class Pool:
                 handle = ctypes.c_ulong()
                 if library.pthread_create(ctypes.byref(handle), None, ctypes.c_void_p(functions["worker"]), self._at()):
                     break  # the system gives no more threads: fewer do the same work
+                self._write(executor.HANDLES + 8 * len(self._workers), handle.value)
                 self._workers.append(handle)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        self._keep_off_the_callers_core()
+
+    def _keep_off_the_callers_core(self) -> None:
+        if not hasattr(os, "sched_getaffinity"):
+            return
+        cores = os.sched_getaffinity(0)
+        mask = sum(1 << core for core in cores)
+        if len(cores) > 1 and mask.bit_length() <= 8 * executor.ALLOWED_BYTES:
+            ctypes.memmove(self.address + executor.ALLOWED, mask.to_bytes(executor.ALLOWED_BYTES, "little"), 128)
+            self._write(executor.KEEP_OFF + 8, -1)
+            self._write(executor.KEEP_OFF + 16, len(self._workers))
+            self._write(executor.KEEP_OFF, 1)
+            _pool_function("keep_off")(self.address)
 
     def reserve_scratch(self, nbytes: int) -> None:
         """Let every thread have at least ``nbytes`` of private memory; only while nothing runs."""
@@ -67,7 +81,7 @@ class Pool:
     def stop(self) -> None:
         """End the workers; only while nothing runs."""
         self._write(executor.STOP, 1)
-        _wake()(self.address)
+        _pool_function("wake")(self.address)
         for handle in self._workers:
             _c_library().pthread_join(handle, None)
         self._workers = []
@@ -178,5 +192,5 @@ def run_function() -> Any:
 
 
 @functools.cache
-def _wake() -> Any:
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_functions()["wake"])
+def _pool_function(name: str) -> Any:
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_functions()[name])
