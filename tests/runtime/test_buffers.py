@@ -59,9 +59,16 @@ def test_counters():
 def test_the_pool_is_bounded(monkeypatch):
     buffers.empty_cache()
     monkeypatch.setattr(buffers, "POOL_LIMIT", 1 << 20)
-    blocks = [allocate(1 << 19) for _ in range(5)]
-    del blocks
-    assert buffers.memory_pooled() == 1 << 20
+    blocks = [allocate(n << 18) for n in (1, 2, 3, 1, 2, 3)]
+    while blocks:
+        blocks.pop()
+        assert 0 < buffers.memory_pooled() <= 1 << 20
+    last = allocate(1 << 18)
+    large = allocate(1 << 21)
+    del large
+    assert buffers.memory_pooled() <= 1 << 20
+    del last
+    assert buffers.memory_pooled() > 0
 
 
 @pytest.mark.parametrize("nbytes", [4 * 10**15, 1 << 62, 1 << 66])

@@ -263,8 +263,33 @@ def test_profiling_gives_each_calls_time(thread_count):
 
 
 def test_a_table_of_another_length_is_refused():
-    with pytest.raises(ValueError):
-        Program([count(1)], 1).run([1, 2])
+    for table in ([], [1, 2]):
+        with pytest.raises(ValueError, match=f"table has 1 entries, not {len(table)}"):
+            Program([count(1)], 1).run(table)
+
+
+def test_a_signal_handler_may_run_programs(thread_count):
+    block, view = zeros(100)
+    program = Program([count(100, turns=200)], 1)
+    handled = []
+
+    def handle(*_):
+        program.run([block.ptr])
+        handled.append(1)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.0007)
+        runs = 0
+        end = time.monotonic() + 20
+        while len(handled) < 50 and time.monotonic() < end:
+            program.run([block.ptr])
+            runs += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(handled) >= 50
+    assert (view == runs + len(handled)).all()
 
 
 def test_no_calls():

@@ -93,8 +93,10 @@ def _release(ptr: int, size: int) -> None:
     global _in_use, _pooled
     _in_use -= size
     if _pooled + size > POOL_LIMIT:
-        _c_library()[1](ptr)
-        return
+        if size > POOL_LIMIT:
+            _c_library()[1](ptr)
+            return
+        empty_cache()  # what is kept was of little use: the newest sizes are the likeliest to come again
     _pooled += size
     blocks = _pool.get(size)
     if blocks is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,6 @@ class Program:
                 raise ValueError(f"a kernel call has 0 to 2**32 - 1 blocks, not {call.blocks}")
         self._scratch = max((call.scratch for call in self.calls), default=0)
         words = executor.CALL_BYTES // 8
-        self._table: Any = (ctypes.c_uint64 * table_size)()
         self._params = array("q", [value for call in self.calls for value in call.params])
         self._calls: Any = (ctypes.c_int64 * (words * len(self.calls)))()
         at = 0
@@ -62,7 +62,8 @@ class Program:
             self._calls[entry + executor.CALL_BLOCKS // 8] = call.blocks
             self._calls[entry + executor.CALL_MODE // 8] = mode
             at += len(call.params)
-        self._arguments = (ctypes.addressof(self._calls), len(self.calls), ctypes.addressof(self._table))
+        self._pack = struct.Struct(f"{table_size}Q").pack
+        self._arguments = (ctypes.addressof(self._calls), len(self.calls))
 
     def run(self, table: list[int]) -> None:
         """Run every call on the buffers whose addresses ``table`` lists; returns when all is done.
@@ -72,26 +73,32 @@ class Program:
         Raises:
             ValueError: if the table has another length than promised.
         """
+        pointers = self._pointers(table)
         with threads.lock:
-            self._table[:] = table
             pool = threads.pool()
             if self._scratch:
                 pool.reserve_scratch(self._scratch)
-            threads.run_function()(pool.address, *self._arguments)
+            threads.run_function()(pool.address, *self._arguments, pointers)
 
     def run_profiled(self, table: list[int]) -> list[int]:
         """``run``, and the nanoseconds that each call took."""
+        pointers = self._pointers(table)
         with threads.lock:
-            self._table[:] = table
             pool = threads.pool()
             pool.reserve_scratch(self._scratch)
             pool.profile(True)
             try:
-                threads.run_function()(pool.address, *self._arguments)
+                threads.run_function()(pool.address, *self._arguments, pointers)
             finally:
                 pool.profile(False)
             first, step = executor.CALL_NANOSECONDS // 8, executor.CALL_BYTES // 8
             return list(self._calls[first : first + step * len(self.calls) : step])
+
+    def _pointers(self, table: list[int]) -> bytes:
+        """The table in memory; one of its own for each run, so that a signal handler may run the same program."""
+        if len(table) != self.table_size:
+            raise ValueError(f"the program's table has {self.table_size} entries, not {len(table)}")
+        return self._pack(*table)
 
 
 def call_modes(calls: Sequence[KernelCall]) -> list[int]:

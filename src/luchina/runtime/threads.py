@@ -96,8 +96,9 @@ class Pool:
 _immortal: list[Any] = []
 _pool: Pool | None = None
 _wanted: int | None = None
-lock = threading.Lock()
-"""Held while a program runs: there is one pool, and one program at a time uses it."""
+lock = threading.RLock()
+"""Held while a program runs: there is one pool, and one program at a time uses it. A Python signal handler may come
+between taking it and the native call, and run programs of its own, so it can be taken twice."""
 
 
 def pool() -> Pool:
@@ -167,7 +168,7 @@ def _after_fork() -> None:
     if _pool is not None:
         _immortal.append(_pool)
     _pool = None
-    lock = threading.Lock()
+    lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
