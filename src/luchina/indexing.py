@@ -17,7 +17,7 @@ from luchina.tensor import Tensor, view_of, wrap_value
 
 
 def _is_list_index(item: Any) -> bool:
-    return isinstance(item, (list, range)) or (hasattr(item, "__array__") and not isinstance(item, Tensor) and getattr(item, "ndim", 0) > 0)
+    return isinstance(item, (list, tuple, range)) or (hasattr(item, "__array__") and not isinstance(item, Tensor) and getattr(item, "ndim", 0) > 0)
 
 
 def _as_tensor(item: Any) -> Tensor:
@@ -30,7 +30,7 @@ def _as_tensor(item: Any) -> Tensor:
 def _items(key: Any, ndim: int) -> list[Any]:
     """The key as a list with an entry for each dimension it consumes (and None for new ones), ``...`` expanded."""
     items = list(key) if isinstance(key, tuple) else [key]
-    items = [_as_tensor(i) if _is_list_index(i) else i for i in items]
+    items = [_as_tensor(list(i) if isinstance(i, tuple) else i) if _is_list_index(i) else i for i in items]
     used = 0
     ellipses = 0
     for item in items:
@@ -69,9 +69,11 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     cuts: dict[int, tuple[int, int, int]] = {}
     layout: list[tuple[str, Any]] = []  # of the result: a kept axis, a new one, an index tensor on an axis
     axis = 0
+    whole = x
     for item in items:
         if item is None:
-            layout.append(("new", None))
+            # As PyTorch, which goes through the key from left to right: the axis that follows is still uncut.
+            layout.append(("new", whole._shape[axis] * whole._strides[axis] if axis < whole.ndim else 1))
         elif isinstance(item, bool):
             layout.append(("bool", item))
         elif isinstance(item, slice):
@@ -110,15 +112,14 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     shape: list[int] = []
     strides: list[int] = []
     indices: list[Any] = []
-    for place, (kind, what) in enumerate(layout):
+    for kind, what in layout:
         if kind == "axis":
             shape.append(x._shape[what])
             strides.append(x._strides[what])
             indices.append(None)
         elif kind == "new":
-            following = next((a for k, a in layout[place:] if k == "axis"), None)
             shape.append(1)
-            strides.append(1 if following is None else x._shape[following] * x._strides[following])
+            strides.append(what)
             indices.append(None)
         elif kind == "bool":
             shape.append(1)

@@ -155,6 +155,8 @@ def movedim(self: Tensor, source: int | Sequence[int], destination: int | Sequen
             f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the same number of dims "
             f"as destination ({targets} dims)"
         )
+    if self.ndim == 0:
+        return self
     origin = [axis_of(d, self.ndim) for d in sources]
     goal = [axis_of(d, self.ndim) for d in targets]
     axes: list[int] = [-1] * self.ndim
@@ -259,6 +261,8 @@ def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One dimension as several."""
     axis = axis_of(dim, self.ndim)
+    if self.ndim == 0:
+        raise RuntimeError("unflatten: a tensor of at least 1 dimension is expected")
     inner = infer_shape(tuple(sizes), self._shape[axis], sizes)
     return view(self, *self._shape[:axis], *inner, *self._shape[axis + 1 :])
 
@@ -374,6 +378,8 @@ def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views split at indices, or into a number of nearly equal parts."""
+    if self.ndim == 0:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     axis = axis_of(dim, self.ndim)
     n = self._shape[axis]
     if isinstance(indices_or_sections, int):
@@ -391,7 +397,7 @@ def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[
 def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of every slice along ``dim``."""
     if self.ndim == 0:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = axis_of(dim, self.ndim)
     result = []
     for i in range(self._shape[axis]):
@@ -506,11 +512,19 @@ METHODS["split_with_sizes"] = split
 FUNCTIONS = {k: f for k, f in METHODS.items() if k not in ("view", "view_as", "reshape_as", "expand", "expand_as", "unfold")}
 
 
+def _matrix_transpose(self: Tensor) -> Tensor:
+    if self.ndim < 2:
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor."
+        )
+    return transpose(self, -2, -1)
+
+
 def install(namespace: dict[str, Any]) -> None:
     """Views as methods and functions."""
     for name, function in METHODS.items():
         setattr(Tensor, name, function)
     namespace.update(FUNCTIONS)
     setattr(Tensor, "T", property(lambda self: _permuted(self, tuple(range(self.ndim))[::-1])))
-    setattr(Tensor, "mT", property(lambda self: transpose(self, -2, -1)))
+    setattr(Tensor, "mT", property(_matrix_transpose))
     setattr(Tensor, "H", property(t))

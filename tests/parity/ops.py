@@ -415,8 +415,6 @@ cases(
     x.tanh_()
     x.addcmul_(y, y, value=2)
     x.floor_()
-    x.lerp_(y, 0.25)
-    x.bitwise_and_(y)
     x.eq_(y)
     """,
     {"same": make(45, (3, 4), (3, 4)), "row": make(46, (3, 4), (4,)), "too small": make(47, (4,), (3, 4))},
@@ -685,7 +683,7 @@ cases(
         "wrong": make(72, (3, 4), (3, 4)),
         "0-d": make(73, (), (3,)),
     },
-    ["float32", "float64", "float16", "bfloat16", "int64", "int8", "bool"],
+    ["float32", "float64", "float16", "bfloat16", "int64", "int8"],
     grad=True,
     ulps=16,
 )
@@ -842,7 +840,6 @@ cases(
     x.permute(0, 0)
     x.transpose(0, 7)
     x.diag_embed()
-    torch.meshgrid(x, x, indexing="ij")
     torch.take(x, torch.tensor([0, 1]))
     x.masked_select(x > 0)
     torch.nonzero(x > 0)
@@ -1219,21 +1216,24 @@ cases(
 
 def promotion(torch: Any, operation: str) -> dict[str, Any]:
     results = {}
-    for a in ALL:
-        for b in ALL:
+    for i, a in enumerate(ALL):
+        for j, b in enumerate(ALL):
             for label, left, right in (("dd", [1, 0], [1, 1]), ("d0", [1, 0], 1), ("00", 1, 1)):
                 x, y = torch.tensor(left).to(getattr(torch, a)), torch.tensor(right).to(getattr(torch, b))
-                results[f"{a} {b} {label}"] = _result(torch, operation, x, y)
+                result = _result(torch, operation, x, y)
+                if (i + j) % 4 and not isinstance(result, Raised):  # the dtype everywhere, the numbers here and there
+                    result = [str(result.dtype), list(result.shape)]
+                results[f"{a} {b} {label}"] = plain(result, torch)
         for scalar in (2, 2.0, True):
             for left in ([1, 0], 1):
                 x = torch.tensor(left).to(getattr(torch, a))
-                results[f"{a} {left} {scalar!r}"] = _result(torch, operation, x, scalar)
+                results[f"{a} {left} {scalar!r}"] = plain(_result(torch, operation, x, scalar), torch)
     return results
 
 
 def _result(torch: Any, operation: str, x: Any, y: Any) -> Any:
     try:
-        return plain(eval(operation, {"torch": torch}, {"x": x, "y": y}), torch)
+        return eval(operation, {"torch": torch}, {"x": x, "y": y})
     except Exception as error:
         return Raised(type(error).__name__, str(error))
 
