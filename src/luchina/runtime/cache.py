@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import struct
 import sys
-import tempfile
+import time
 from pathlib import Path
 
 SIZE_LIMIT = 256 << 20
 """Bytes on disk from which the oldest entries are removed, down to three quarters of it."""
 
 _MAGIC = b"LUCHINA\x02"
+_numbers = itertools.count(time.time_ns())  # names of temporary files
 _HEADER = struct.Struct("<8sQ32s32s")
 
 
@@ -92,8 +94,8 @@ def store(key: bytes, payload: bytes) -> bool:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="new-")
-        with os.fdopen(handle, "wb") as file:
+        temporary = path.with_name(f"new-{os.getpid()}-{next(_numbers)}")
+        with open(temporary, "xb") as file:
             file.write(data)
         # No fsync, which can take milliseconds: an entry that a power failure cuts off fails its checksum.
         os.replace(temporary, path)
