@@ -16,6 +16,7 @@ from luchina.compiler.contract import CONTRACTIONS, ContractionGroup, window_of
 from luchina.compiler.group import REDUCTIONS, Group, NeedsMemory
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import MOVEMENT, POINTWISE, Node
+from luchina.compiler.tables import TableKernels
 from luchina.compiler.task import Storage, Task, Window, contiguous
 
 # An inlined expression of more nodes than this, or deeper, gets a buffer in between.
@@ -25,7 +26,7 @@ MAX_INLINED = 120
 MAX_REPEATED = 4
 
 
-class Scheduler:
+class Scheduler(TableKernels):
     """Plans one program. Afterwards: ``tasks``, ``storages`` (by table slot) and ``results`` (a storage per output)."""
 
     def __init__(self, outputs: Sequence[Node], donated: Sequence[int] = ()) -> None:

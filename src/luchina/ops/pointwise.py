@@ -101,7 +101,7 @@ exp, expm1, log, log1p, sqrt, rsqrt, sin, cos, sinh, cosh, tanh, sigmoid, erf, r
 
 for _alias, _name in (("arcsin", "asin"), ("arccos", "acos"), ("arctan", "atan"), ("arcsinh", "asinh"),
                       ("arccosh", "acosh"), ("arctanh", "atanh")):  # fmt: skip
-    PUBLIC[_alias] = PUBLIC[_name]._replace(name=_alias)
+    public(name=_alias, inplace=True)(PUBLIC[_name].call)
 
 
 def _lower_rounding(op: str) -> Callable[[Node], Node]:

@@ -28,6 +28,7 @@ class Public(NamedTuple):
 
 
 PUBLIC: dict[str, Public] = {}
+DECLARED: list[Public] = []  # in order; a name may be declared once as a function and once as a method
 
 
 def public(
@@ -37,7 +38,8 @@ def public(
 
     def declare(call: F) -> F:
         for each in (name or call.__name__.rstrip("_"), *aliases):
-            PUBLIC[each] = Public(each, call, function, method, inplace)
+            DECLARED.append(Public(each, call, function, method, inplace))
+            PUBLIC[each] = DECLARED[-1]
         return call
 
     return declare

@@ -51,6 +51,25 @@ def where(condition: Value, input: Any, other: Any) -> Value:
     return WHERE(condition, a, b, attrs=(result_dtype(a, b),))
 
 
+@public(method=False, name="where")
+def where_function(condition: Value, input: Any = None, other: Any = None) -> Any:
+    """``input`` where the condition holds, else ``other``; with the condition alone, its coordinates.
+
+    Source: https://pytorch.org/docs/stable/generated/torch.where.html
+    """
+    if input is None and other is None:
+        from luchina.ops.index import nonzero
+
+        return nonzero(condition, as_tuple=True)
+    return where(condition, input, other)
+
+
+@public(function=False, name="where")
+def where_method(input: Value, condition: Value, other: Any) -> Value:
+    """``x.where(condition, other)``: x where the condition holds."""
+    return where(condition, input, other)
+
+
 def _long_title(d: dtypes.dtype) -> str:
     from luchina.ops.pointwise import dtype_title
 
