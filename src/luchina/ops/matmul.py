@@ -291,6 +291,7 @@ def _linear_vjp(g: Value, v: Value) -> tuple:
 LINEAR = Op("linear", _linear_spec, _lower_linear, _linear_vjp, ((1,), (0,), ()), "Addmm")
 
 
+@public(function=False, method=False)
 def linear(input: Value, weight: Value, bias: Value | None = None) -> Value:
     """y = x Wᵀ + b for x (…, in), W (out, in), b (out,).
 
