@@ -16,11 +16,39 @@ from luchina.runtime import buffers
 TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 2e-5, "float64": 1e-12}
 
 
+GUARD = 512
+
+
+class Guarded:
+    """A buffer between two guards that nobody may write to."""
+
+    def __init__(self, nbytes):
+        self.block = buffers.allocate(nbytes + 2 * GUARD)
+        self.ptr, self.nbytes = self.block.ptr + GUARD, nbytes
+        self.bytes = buffers.memory(self.block)
+        self.bytes[:GUARD] = self.bytes[GUARD + nbytes :] = b"\xa5" * GUARD
+
+    def check(self):
+        assert self.bytes[:GUARD] == self.bytes[GUARD + self.nbytes :] == b"\xa5" * GUARD, "written out of bounds"
+
+
 def run(outputs, arrays, scalars=(), donated=()):
+    """Outputs as arrays, and the executable; all memory that it touches lies between guards."""
     executable = build.compile(outputs, donated)
-    held = [buffers.from_bytes(np.ascontiguousarray(a).tobytes()) for a in arrays]
-    results = executable.run(held, list(scalars))
-    return [np.array(buffers.as_numpy(r, node.dtype, node.shape)) for r, node in zip(results, outputs)], executable
+    held = [Guarded(np.asarray(a).nbytes) for a in arrays]
+    for buffer, array in zip(held, arrays):
+        buffer.bytes[GUARD : GUARD + buffer.nbytes] = np.ascontiguousarray(array).tobytes()
+
+    def allocate(nbytes):
+        held.append(Guarded(nbytes))
+        return held[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "allocate", allocate)
+        results = executable.run(held, list(scalars))
+    for buffer in held:
+        buffer.check()
+    return [np.array(buffers.as_numpy(r, n.dtype, n.shape)) for r, n in zip(results, outputs)], executable
 
 
 def check(outputs, arrays, scalars=(), donated=()):
@@ -228,6 +256,7 @@ def test_new_extents_compile_nothing():
 # ---- random graphs
 
 KINDS = ["binary", "binary", "reduce", "reshape", "permute", "slice", "pad", "expand", "concat", "where", "update"]
+KINDS += ["centre", "centre", "take", "argmax", "dot", "half", "same"]
 
 
 @st.composite
@@ -266,18 +295,36 @@ def graphs(draw):
             x = P.concat([x, x], draw(st.integers(0, rank - 1)))
         elif kind == "where":
             x = P.where(P.binary("lt", x, P.const(1, dtype)), x, P.const(2, dtype))
+        elif kind == "centre" and rank:
+            axis = draw(st.integers(0, rank - 1))
+            kept = tuple(1 if a == axis else n for a, n in enumerate(x.shape))
+            x = P.binary("sub", x, P.reshape(P.reduce("max", x, (axis,)), kept))
+        elif kind == "take" and x.size < 2000:
+            rows = P.reshape(x, (x.shape[0] if rank else 1, x.size // (x.shape[0] if rank else 1)))
+            count = rows.shape[0]
+            x = P.take(rows, P.binary("irem", P.iota(count + 2), P.const(count, "int64")))
+        elif kind == "argmax" and rank:
+            x = P.cast(P.argreduce("argmax", x, draw(st.integers(0, rank - 1))), dtype)
+        elif kind == "dot" and rank == 2 and x.size < 400:
+            x = P.dot(P.reshape(x, (1, *x.shape)), P.reshape(P.permute(x, (1, 0)), (1, *x.shape[::-1])))
+            x = P.binary("minimum", x, P.const(50, dtype))
+        elif kind == "half" and dtype == "float32":
+            x = P.cast(P.cast(x, "bfloat16"), dtype)
+        elif kind == "same":
+            same = [n for n in nodes if n.size == x.size]
+            x = P.binary("maximum", x, P.reshape(draw(st.sampled_from(same)), x.shape))
         elif kind == "update" and x.size > 2:
             x = P.update(x, P.const(3, dtype, (x.size // 2,)), (2,), 0)
         nodes.append(x)
     outputs = draw(st.lists(st.sampled_from(nodes[2:]), min_size=1, max_size=3))
-    return shape, dtype, [*outputs, nodes[-1]]
+    return shape, dtype, [*outputs, nodes[-1]], draw(st.sets(st.integers(0, 1)))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(graphs())
 def test_random_graphs(case):
-    shape, dtype, outputs = case
-    check(outputs, [data(shape, dtype, 1), data(shape, dtype, 2)])
+    shape, dtype, outputs, donated = case
+    check(outputs, [data(shape, dtype, 1), data(shape, dtype, 2)], donated=donated)
 
 
 # ---- memory

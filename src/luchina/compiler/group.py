@@ -74,10 +74,13 @@ class Group:
         """Where the kernel's counters are in ``node``: element k of the space is element k of it."""
         if node.op in REDUCTIONS and (node.inputs[0].shape, node.attrs) == (self.full, self.axes):
             return self.builder.kept
-        for rows, shape in ((self._full_rows(), self.full), (self.builder.kept, self.outer)):
+        spaces = [(self.builder.kept, self.outer)]
+        if self.axes:
+            spaces.insert(0, (self._full_rows(), self.full))
+        for rows, shape in spaces:
             if shape == node.shape:
                 return rows
-        for rows, shape in ((self._full_rows(), self.full), (self.builder.kept, self.outer)):
+        for rows, shape in spaces:
             if prod(shape) == node.size and [n for n in shape if n > 1] == [n for n in node.shape if n > 1]:
                 return movement.reshaped(rows, node.shape, shape, self.builder.extents)
         return None

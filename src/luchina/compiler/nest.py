@@ -269,7 +269,8 @@ class LoopBuilder:
             masks = [(next(arranged), row[0], extent) for row, extent in operand.masks]
             lane_class = _class(coefficients[vector_axis])
             if operand.kind == "store" and axes.along == "outer" and lane_class == "0":
-                lane_class = "1"  # only where the axis has one element
+                assert axes.extents[vector_axis] == 1, "many elements of a kernel stored in one place"
+                lane_class = "1"
             every = [coefficients, *(m[0] for m in masks)]
             is_inner = any(any(c[axes.outer :]) for c in every)
             accesses.append(
