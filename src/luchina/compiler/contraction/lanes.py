@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from luchina.compiler.ir import Emitter, Operand, lanes_of, mangle, vector
 from luchina.compiler.contraction.spec import Params
 
@@ -21,6 +23,11 @@ def counting(e: Emitter, start: Operand, lanes: int) -> Operand:
 def below(e: Emitter, count: Operand, lanes: int) -> Operand:
     """Lanes whose number is less than ``count`` (i64)."""
     return e.icmp("sgt", e.splat(count, lanes), iota(lanes, "i64"))
+
+
+def least(e: Emitter, a: Operand, b: Operand) -> Operand:
+    """The lesser of two integers."""
+    return e.select(e.icmp("slt", a, b), a, b)
 
 
 def masked_load(e: Emitter, type_: str, pointer: Operand, mask: Operand) -> Operand:
@@ -81,22 +88,63 @@ def combine(e: Emitter, digit: list[Operand], coefficients: list[Operand]) -> Op
 
 
 def transpose(e: Emitter, rows: list[Operand]) -> list[Operand]:
-    """Columns of a square of vectors: log2(lanes) rounds in which pairs of rows change halves."""
+    """Columns of a square of vectors, by shuffles that are one instruction each: first the squares within chunks of
+    128 bits, then chunks as a whole."""
     lanes = len(rows)
     wide = rows[0].type
-    half = 1
-    while half < lanes:
-        low = [i + lanes - half if i & half else i for i in range(lanes)]
-        high = [i + lanes if i & half else i + half for i in range(lanes)]
-        following = list(rows)
-        for i in range(lanes):
-            if not i & half:
-                a, b = rows[i], rows[i + half]
-                for to, pick in ((i, low), (i + half, high)):
-                    order = ", ".join(f"i32 {p}" for p in pick)
-                    following[to] = e.inst(wide, f"shufflevector {a}, {b}, <{lanes} x i32> <{order}>")
-        rows = following
-        half *= 2
-    return rows
+    bits = {"float": 32, "i32": 32, "double": 64, "i64": 64}[wide.split(" x ")[1][:-1]]
+    within = min(lanes, 128 // bits)
+
+    def shuffle(a: Operand, b: Operand, order: list[int]) -> Operand:
+        text = ", ".join(f"i32 {i}" for i in order)
+        return e.inst(wide, f"shufflevector {a}, {b}, <{lanes} x i32> <{text}>")
+
+    def interleave(a: Operand, b: Operand, unit: int) -> list[Operand]:
+        """The lower and the upper halves of each chunk, taking ``unit`` lanes of either in turn."""
+        results = []
+        for half in (0, within // 2):
+            order = []
+            for chunk in range(0, lanes, within):
+                for at in range(half, half + within // 2, unit):
+                    here = [chunk + at + i for i in range(unit)]
+                    order += here + [lanes + i for i in here]
+            results.append(shuffle(a, b, order))
+        return results
+
+    # groups[g][j]: for every chunk, column j of the square that rows g·within … make there.
+    groups = []
+    for g in range(0, lanes, within):
+        part = rows[g : g + within]
+        if within >= 2:
+            part = [x for i in range(0, within, 2) for x in interleave(part[i], part[i + 1], 1)]
+        if within == 4:
+            part = interleave(part[0], part[2], 2) + interleave(part[1], part[3], 2)
+        groups.append(part)
+    columns: list[Operand] = [rows[0]] * lanes
+    for j in range(within):
+        chunks = _transpose_chunks([group[j] for group in groups], within, shuffle)
+        for q, chunk in enumerate(chunks):
+            columns[q * within + j] = chunk
+    return columns
 
 
+def _transpose_chunks(
+    rows: list[Operand], width: int, shuffle: Callable[[Operand, Operand, list[int]], Operand]
+) -> list[Operand]:
+    """The same with chunks of ``width`` lanes for elements; 1, 2 or 4 rows."""
+    count = len(rows)
+    lanes = count * width
+
+    def pick(a: Operand, b: Operand, first: int) -> Operand:
+        """Every second chunk of both."""
+        chunks = [*range(first, count, 2)]
+        order = [c * width + i for c in chunks for i in range(width)]
+        return shuffle(a, b, order + [lanes + i for i in order])
+
+    if count == 1:
+        return rows
+    if count == 2:
+        return [pick(*rows, 0), pick(*rows, 1)]
+    even = pick(rows[0], rows[1], 0), pick(rows[2], rows[3], 0)
+    odd = pick(rows[0], rows[1], 1), pick(rows[2], rows[3], 1)
+    return [pick(*even, 0), pick(*odd, 0), pick(*even, 1), pick(*odd, 1)]

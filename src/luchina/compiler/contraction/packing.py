@@ -96,8 +96,10 @@ class _Packer:
 
     def emit(self) -> Emitter:
         e = self.e
-        if self.mode in ("k", "tk"):  # room to look single lanes up
-            self.room = e.inst("ptr", f"alloca [{3 * self.lanes} x i64], align 64")
+        if self.mode in ("k", "tk"):
+            self.square_at = e.inst("ptr", f"alloca [{self.lanes * self.lanes} x {self.packed}], align 64")
+        if self.mode == "tk":  # room to look single lanes up
+            self.room = e.inst("ptr", f"alloca [{3 * self.lanes} x i32], align 64")
         # From the last vector to the first, whose rows then overwrite the surplus of the rows before.
         final = (self.width - 1) // self.lanes * self.lanes
         with e.loop(e.i64(0), e.i64(self.width), self.lanes) as loop:
@@ -134,26 +136,29 @@ class _Packer:
             self.store(v.gather(e, self.wide, pointers, valid), to, loop.index)
 
     def along_k(self, to: Operand) -> None:
-        """``lanes`` elements of k at a time of each lane, transposed."""
+        """``lanes`` elements of k at a time of each lane, transposed. Lanes beyond the extent repeat the last one."""
         e = self.e
-        start = e.gep(self.stored, self.base, e.add(e.mul(self.first, self.x_stride), self.k))
+        final = e.sub(self.extent, 1)
         with e.loop(e.i64(0), self.count, self.lanes) as loop:
             inside = v.below(e, e.sub(self.count, loop.index), self.lanes)
-            pointer = e.gep(self.stored, start, loop.index)
-            rows = []
-            for lane in range(self.lanes):
-                if lane >= self.width:
-                    rows.append(e.const(self.wide, 0))
-                    continue
-                exists = e.icmp("sgt", self.left, e.i64(lane))
-                mask = e.bin("and", inside, e.splat(exists, self.lanes)) if lane else inside
-                rows.append(v.masked_load(e, self.wide, pointer, mask))
-                pointer = e.gep(self.stored, pointer, e.select(exists, self.x_stride, e.i64(0)))
-            self.store_square(rows, to, loop.index)
+            k = e.add(self.k, loop.index)
+            with e.loop(e.i64(0), e.i64(min(self.lanes, self.width))) as lane:
+                x = v.least(e, e.add(self.first, lane.index), final)
+                pointer = e.gep(self.stored, self.base, e.add(e.mul(x, self.x_stride), k))
+                self.stage(v.masked_load(e, self.wide, pointer, inside), lane.index)
+            self.store_square(to, loop.index)
 
-    def store_square(self, rows: list[Operand], to: Operand, row: Operand) -> None:
+    def stage(self, raw: Operand, lane: Operand) -> None:
+        """Keep one row of a square."""
         e = self.e
-        square = v.transpose(e, [loaded(e, self.dtype, raw) for raw in rows])
+        e.store(loaded(e, self.dtype, raw), e.gep(self.packed, self.square_at, e.mul(lane, self.lanes)), 64)
+
+    def store_square(self, to: Operand, row: Operand) -> None:
+        e = self.e
+        wide = vector(self.packed, self.lanes)
+        used = min(self.lanes, self.width)
+        rows = [e.load(wide, e.gep(self.packed, self.square_at, i * self.lanes), 64) for i in range(used)]
+        square = v.transpose(e, rows + [Operand(wide, "poison")] * (self.lanes - used))
         start = e.gep(self.packed, to, e.mul(row, self.width))
         for i, column in enumerate(square):
             e.store(column, e.gep(self.packed, start, i * self.width), 4)
@@ -163,7 +168,10 @@ class _Packer:
     def place(self) -> _Lanes:
         e = self.e
         valid = v.below(e, self.left, self.lanes)
+        # Lanes beyond the extent repeat the last one.
         index = v.counting(e, e.cast("trunc", self.first, "i32"), self.lanes)
+        final = e.splat(e.cast("trunc", e.sub(self.extent, 1), "i32"), self.lanes)
+        index = e.select(e.icmp("slt", index, final), index, final)
         if not self.bounded:
             return _Lanes(valid, e.mul(index, e.splat(self.params.narrow("a_x"), self.lanes)), None, None)
         digit = v.digits(e, self.params, "n", index)
@@ -222,30 +230,28 @@ class _Packer:
             offsets = self.table("offset", loop.index, self.lanes)
             run = v.is_run(e, offsets, exists)
             with e.when(run):
-                self.square(lane, to, loop.index, exists, e.extract(offsets, 0))
+                self.square(to, loop.index, exists, e.extract(offsets, 0))
             stop = e.add(loop.index, e.select(e.icmp("slt", left, e.i64(self.lanes)), left, e.i64(self.lanes)))
             self.gather_rows(lane, to, e.select(run, stop, loop.index), stop)
 
-    def square(self, lane: _Lanes, to: Operand, row: Operand, exists: Operand, offset: Operand) -> None:
+    def square(self, to: Operand, row: Operand, exists: Operand, offset: Operand) -> None:
         """A run of k's of each lane, transposed."""
         e = self.e
         base = e.gep(self.stored, self.base, e.cast("sext", offset, "i64"))
         if self.bounded:
             here = [self.table(name, row, self.lanes) for name in ("row", "column")]
-        rows = []
-        for number in range(self.lanes):
-            if number >= self.width:
-                rows.append(e.const(self.wide, 0))
-                continue
-            mine = [e.load("i32", e.gep("i32", self.room, i * self.lanes + number), 4) for i in range(3 if self.bounded else 1)]
-            there = e.icmp("sgt", self.left, e.i64(number))
-            mask = e.bin("and", exists, e.splat(there, self.lanes))
+        with e.loop(e.i64(0), e.i64(min(self.lanes, self.width))) as lane:
+            mine = [
+                e.load("i32", e.gep("i32", self.room, e.add(lane.index, i * self.lanes)), 4)
+                for i in range(3 if self.bounded else 1)
+            ]
+            mask = exists
             if self.bounded:
                 at = [e.add(h, e.splat(m, self.lanes)) for h, m in zip(here, mine[1:], strict=True)]
                 mask = self.inside(*at, mask)
             pointer = e.gep(self.stored, base, e.cast("sext", mine[0], "i64"))
-            rows.append(v.masked_load(e, self.wide, pointer, mask))
-        self.store_square(rows, to, row)
+            self.stage(v.masked_load(e, self.wide, pointer, mask), lane.index)
+        self.store_square(to, row)
 
 
 def emit_pack(spec: Spec, target: Target, operand: str) -> Emitter:

@@ -200,7 +200,7 @@ def _aligned(nbytes: int) -> int:
 def checked(dtype: str, outs: Sequence[Window], epilogue: Epilogue | None) -> Epilogue:
     """The epilogue (or the one that writes the result as it is), once it fits the outputs."""
     if dtype not in ACCUMULATE:
-        raise TypeError(f"a contraction of {dtype} is not defined")
+        raise NotImplementedError(f"a contraction of {dtype}")
     epilogue = epilogue or Epilogue(body.identity(dtype))
     inputs = (dtype, *(w.dtype for w in epilogue.operands))
     if epilogue.body.inputs != inputs:

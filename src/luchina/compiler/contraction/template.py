@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from luchina.compiler.contraction import lanes as v
 from luchina.compiler.contraction import microkernel, packing, writeback
 from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, module
@@ -43,7 +44,9 @@ def emit(spec: Spec, target: Target, name: str) -> str:
         text = e.function(f"{name}.{part}", signature)
         functions.append(text.replace("define void", "define internal void", 1))
         declarations |= e.declarations
-    return module([*functions, driver.function(name)], declarations, target.triple)
+    # Nothing in the driver is hot: compiling it plainly takes a tenth of the time.
+    text = driver.function(name, attributes="nounwind noinline optnone")
+    return module([*functions, text], declarations, target.triple)
 
 
 class _Driver:
@@ -61,7 +64,7 @@ class _Driver:
         self.e.raw(f"call void @{self.name}.{part}({', '.join(map(str, args))})")
 
     def least(self, a: Operand, b: Operand) -> Operand:
-        return self.e.select(self.e.icmp("slt", a, b), a, b)
+        return v.least(self.e, a, b)
 
     def operand(self, which: str, batch: Operand) -> Operand:
         """Address of element (0, 0) of an operand."""
