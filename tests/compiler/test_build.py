@@ -426,3 +426,60 @@ def test_same_bits_for_any_number_of_threads():
     finally:
         threads.set_num_threads(before)
     assert results[0] == results[1] == results[2]
+
+
+# ---- tables
+
+
+@pytest.mark.parametrize("mode", ["add", "set", "max"])
+def test_scatter(mode):
+    base, source = P.input(0, (7, 5), "float32"), P.input(1, (12, 5), "float32")
+    index = P.input(2, (12,), "int64")
+    numbers = np.random.default_rng(3).integers(0, 7, 12)
+    out = P.scatter(base, index, P.binary("mul", source, source), mode)
+    outs = [
+        out,
+        P.concat([P.reshape(out, (5, 7)), P.scatter(P.permute(P.reshape(base, (5, 7)), (0, 1)), *_same(index))], 1),
+    ]
+    check(outs, [data((7, 5)), data((12, 5)), numbers])
+
+
+def _same(index):
+    """An index and a source for a table of five rows."""
+    return P.binary("irem", index, P.const(5, "int64")), P.const(1.0, "float32", (12, 7))
+
+
+def test_scan_and_argsort():
+    x = P.input(0, (6, 40), "float32")
+    turned = P.permute(x, (1, 0))
+    outs = [P.Node("scan", (turned,), turned.shape, "float32", ("sum",)), P.scan("max", P.binary("add", x, x))]
+    outs += [P.argsort(turned), P.argsort(x, descending=True), P.cast(P.argsort(P.unary("neg", x)), "float32")]
+    check(outs, [np.round(data((6, 40)))])
+
+
+# ---- contractions
+
+
+def test_convolution_with_bias_and_relu_is_one_kernel():
+    x, w, b = P.input(0, (2, 3, 9, 8), "float32"), P.input(1, (5, 3, 3, 3), "float32"), P.input(2, (5,), "float32")
+    geometry = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    y = P.binary("add", P.conv2d(x, w, *geometry), P.reshape(b, (5, 1, 1)))
+    y = P.binary("maximum", y, P.const(0.0, "float32"))
+    arrays = [data((2, 3, 9, 8)), data((5, 3, 3, 3)), data((5,))]
+    assert len(check([y], arrays).kernels) == 1
+    g = P.input(2, (2, 5, 9, 8), "float32")
+    arrays[2] = data((2, 5, 9, 8))
+    check([P.conv2d_input(g, w, (9, 8), *geometry), P.conv2d_weight(x, g, (3, 3), *geometry)], arrays)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "int32", "uint8"])
+def test_dot_of_a_dtype(dtype):
+    a, b = P.input(0, (2, 9, 17), dtype), P.input(1, (2, 17, 5), dtype)
+    check([P.binary("add", P.dot(a, b), P.const(2, dtype))], [data((2, 9, 17), dtype), data((2, 17, 5), dtype)])
+
+
+def test_dot_reads_views():
+    x = P.input(0, (3, 4, 2, 5), "float32")
+    q = P.reshape(P.permute(x, (0, 2, 1, 3)), (6, 4, 5))
+    k = P.permute(P.slice(q, (0, 3, 0), (6, 4, 5), (1, -1, 1)), (0, 2, 1))
+    assert len(check([P.dot(q, k)], [data((3, 4, 2, 5))]).kernels) <= 2

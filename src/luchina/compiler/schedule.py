@@ -138,7 +138,7 @@ class Scheduler(TableKernels):
             chosen = next((i for i in ready if self._try_join(roots[i], positions)), None)
             if chosen is None:
                 chosen = ready[0]
-                if not self._is_piece(roots[chosen]):
+                if id(roots[chosen]) in positions or not self._is_piece(roots[chosen]):
                     self._settle(roots[chosen], positions)
             ready.remove(chosen)
             for reader in self.readers[id(roots[chosen])]:
@@ -295,7 +295,10 @@ class Scheduler(TableKernels):
         """Add the tasks that write ``node`` into a window, now."""
         if node.size == 0:
             return
-        if node.op in REDUCTIONS:
+        if node.op in _CONTIGUOUS and not to.is_contiguous:
+            self.realise(node)
+            self.write(node, to)
+        elif node.op in REDUCTIONS:
             inner = tuple(node.inputs[0].shape[a] for a in node.attrs)
             self.loop(node.shape, inner, lambda builder: builder.store(builder.reduce(node, builder.kept), to))
         elif (handler := getattr(self, "_" + node.op, None)) is not None:
@@ -358,6 +361,9 @@ class Scheduler(TableKernels):
         """Whether computing ``node`` reads ``source`` from memory."""
         return node is source or id(source) in self._sources(node)
 
+
+# Primitives whose kernels write row-major results only.
+_CONTIGUOUS = frozenset({"update", "scatter", "scan", "argsort"})
 
 _SOURCES = frozenset({"input", "const", "scalar", "iota", "take"})
 
