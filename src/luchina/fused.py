@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from luchina.compiler import prims
-from luchina.graph.program import lower_into, walk
+from luchina.graph.program import lower_into, realize, walk
 from luchina.graph.value import Op, Spec, Value, mode, recording, scalar
 from luchina.tensor import Tensor, weak_tensor, wrap_value
 
@@ -93,26 +93,48 @@ def _inline(trace: tuple, numbers: Sequence[Any], group: Sequence[Any]) -> list[
 
 
 def apply(
-    update: Update, per_parameter_tensors: Sequence[tuple[Tensor, ...]], scalars: dict[str, float], options: Any = ()
-) -> list[tuple[Tensor, ...]]:
-    """``update(*tensors, **scalars, **options)`` for every group of tensors, as one Value.
+    update: Update,
+    rows: Sequence[tuple[Tensor, ...]],
+    targets: Sequence[tuple[Tensor, ...]],
+    scalars: dict[str, float],
+    options: Any = (),
+) -> None:
+    """``targets[i] = update(*rows[i], **scalars, **options)`` for every row of tensors, as one Value.
 
     ``update`` is a pure function of tensors; ``scalars`` are numbers that may differ each call, ``options`` a tuple of
-    (name, value) pairs which select the code.
+    (name, value) pairs which select the code. Autograd does not see it.
     """
+    if not rows:
+        return
     names = tuple(scalars)
-    groups = tuple(len(group) for group in per_parameter_tensors)
-    if not groups:
-        return []
+    groups = tuple([len(row) for row in rows])
     before, mode.grad = mode.grad, False
     try:
         inputs = [scalar(float(x)) for x in scalars.values()]
-        for group in per_parameter_tensors:
-            inputs += [t._read() for t in group]
-        results = _op_for(update, options, names)(*inputs, attrs=(groups,))
-        width = len(results) // len(groups)
-        return [
-            tuple(wrap_value(v) for v in results[i * width : (i + 1) * width]) for i in range(len(groups))
-        ]
+        for row in rows:
+            inputs += [_numbers_of(tensor) for tensor in row]
+        results = iter(_op_for(update, options, names)(*inputs, attrs=(groups,)))
+        for row in targets:
+            for target in row:
+                value = next(results)
+                storage = target._storage
+                if storage.value.shape == value.shape and not storage.value.needs_grad and value.dtype is target._dtype:
+                    storage.set(value)
+                    target._counter.version += 1
+                else:
+                    target._replace(wrap_value(value))
     finally:
         mode.grad = before
+
+
+def _numbers_of(tensor: Tensor) -> Value:
+    """A tensor's Value without its role as a leaf."""
+    value = tensor._storage.value
+    if value.shape == tensor._shape and not value.needs_grad and tensor._is_whole():
+        return value
+    return tensor._read()
+
+
+def run() -> None:
+    """Compute everything that was recorded: a training step ends here, as one program."""
+    realize(())

@@ -45,11 +45,13 @@ def backward(
     create_graph: bool,
     wanted: Sequence[Value] | None = None,
     accumulate: Sequence[Value] | None = None,
+    check: bool = True,
 ) -> list[Value | None]:
     """Send the cotangents of ``roots`` back.
 
     With ``wanted``, return the cotangents of those Values (None where nothing reaches them) and touch no leaf. Otherwise
-    every leaf accumulates; with ``accumulate``, only those Values do (leaf or not).
+    every leaf accumulates; with ``accumulate``, only those Values do (leaf or not). ``check`` looks whether what the
+    derivatives read is still there and unchanged.
     """
     order = reachable([value for value, _ in roots])
     targets = wanted if wanted is not None else accumulate
@@ -76,6 +78,8 @@ def backward(
                 continue
             if needed is not None and id(value) not in needed:
                 continue
+            if check:
+                check_usable(value)
             _propagate(value, gradient, cotangents, needed)
         if accumulate is not None:
             for value in accumulate:
@@ -100,9 +104,6 @@ def _propagate(value: Value, gradient: Any, cotangents: dict[int, Any], needed: 
         parts.extend([None] * (index + 1 - len(parts)))
         parts[index] = gradient if parts[index] is None else add(parts[index], gradient)
         return
-    if value.freed and saves(value):
-        raise RuntimeError(TWICE)
-    check_unmodified(value)
     for source, cotangent in zip(value.inputs, op.vjp(gradient, value)):
         if cotangent is None or not source.needs_grad or (needed is not None and id(source) not in needed):
             continue

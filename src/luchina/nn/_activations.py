@@ -13,14 +13,11 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
 
 
-def written(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    """``result``, or with ``inplace`` the input after the result was written to it."""
-    return input.copy_(result) if inplace else result
-
-
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(0, x), elementwise."""
-    return input.copy_(engine.relu(input)) if inplace else engine.relu(input)
+    if inplace:
+        return input.copy_(relu(input.clone()))
+    return engine.relu(input)
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -35,17 +32,23 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x · σ(x), elementwise."""
-    return written(input, engine.silu(input), inplace)
+    if inplace:
+        return input.copy_(silu(input.clone()))
+    return engine.silu(input)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else α(eˣ − 1)."""
-    return written(input, engine.elu(input, alpha), inplace)
+    if inplace:
+        return input.copy_(elu(input.clone(), alpha))
+    return engine.elu(input, alpha)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope · x."""
-    return written(input, engine.leaky_relu(input, negative_slope), inplace)
+    if inplace:
+        return input.copy_(leaky_relu(input.clone(), negative_slope))
+    return engine.leaky_relu(input, negative_slope)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -99,38 +102,48 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """x limited to [min_val, max_val]; no gradient at or outside the limits."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
-    inside = (input > min_val) & (input < max_val)
+    if inplace:
+        return input.copy_(hardtanh(input.clone(), min_val, max_val))
+    outside = (input <= min_val) | (input >= max_val)
     # clamp passes a gradient at the limits themselves, hardtanh does not: the limits come from a detached copy.
-    limited = luchina.where(inside, input, input.detach().clamp(min_val, max_val))
-    return written(input, limited, inplace)
+    return luchina.where(outside, input.detach().clamp(min_val, max_val), input)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x + 3, 0), 6) / 6."""
-    return written(input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
+    if inplace:
+        return input.copy_(hardsigmoid(input.clone()))
+    return hardtanh(input + 3.0, 0.0, 6.0) / 6.0
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x · min(max(x + 3, 0), 6) / 6."""
-    return written(input, input * (input + 3.0).clamp(0.0, 6.0) / 6.0, inplace)
+    if inplace:
+        return input.copy_(hardswish(input.clone()))
+    return input * (input + 3.0).clamp(0.0, 6.0) / 6.0
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x · tanh(softplus(x))."""
-    return written(input, input * engine.softplus(input, 1.0, 20.0).tanh(), inplace)
+    if inplace:
+        return input.copy_(mish(input.clone()))
+    return input * engine.softplus(input, 1.0, 20.0).tanh()
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """scale · (x where x > 0, else α(eˣ − 1)) with the two constants of self-normalising networks."""
-    return written(input, engine.elu(input, SELU_ALPHA) * SELU_SCALE, inplace)
+    if inplace:
+        return input.copy_(selu(input.clone()))
+    return engine.elu(input, SELU_ALPHA) * SELU_SCALE
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """max(0, x) + min(0, α(e^{x/α} − 1))."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    result = luchina.where(input > 0, input, alpha * luchina.expm1(input.clamp(max=0.0) / alpha))
-    return written(input, result, inplace)
+    if inplace:
+        return input.copy_(celu(input.clone(), alpha))
+    return luchina.where(input > 0, input, alpha * luchina.expm1(input.clamp(max=0.0) / alpha))
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -158,8 +171,13 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else value."""
-    result = luchina.where(input <= threshold, luchina.full_like(input, value), input)
-    return written(input, result, inplace)
+    if inplace:
+        return input.copy_(_threshold(input.clone(), threshold, value))
+    return _threshold(input, threshold, value)
+
+
+def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
+    return luchina.where(input <= threshold, luchina.full_like(input, value), input)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -170,7 +188,7 @@ def logsigmoid(input: Tensor) -> Tensor:
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a · σ(b), where a and b are the halves of x along ``dim``."""
     if input.dim() == 0:
-        raise RuntimeError("glu does not support 0-dimensional tensors")
+        raise RuntimeError("glu does not support scalars because halving size must be even")
     size = input.size(dim)
     if size % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}")
@@ -201,9 +219,15 @@ def rrelu(
     """Leaky ReLU whose slope is drawn from U(lower, upper) in training, else their mean."""
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
+    if inplace:
+        return input.copy_(rrelu(input.clone(), lower, upper, True))
     with luchina.no_grad():
-        slope = luchina.empty_like(input).uniform_(lower, upper)
-    return written(input, luchina.where(input <= 0, input * slope, input), inplace)
+        # As in PyTorch only elements that are not positive draw, so their number has to be known now.
+        down = input <= 0
+        slope = luchina.ones_like(input)
+        drawn = luchina.rand(int(down.sum()), dtype=luchina.float64) * (upper - lower) + lower
+        slope[down] = drawn.to(input.dtype)
+    return input * slope
 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:

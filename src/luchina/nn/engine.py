@@ -1,6 +1,7 @@
 """The engine's recorded operations as functions of Tensors: the one door from ``nn`` to ``ops``.
 
-``functional`` gives them PyTorch's signatures; each is one Value when it is recorded.
+``functional`` gives them PyTorch's signatures; each is one Value when it is recorded. The three below do more than record: they
+draw random numbers or update running statistics.
 """
 
 from __future__ import annotations
@@ -8,12 +9,73 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from luchina import Tensor, face, no_grad, zeros
+from luchina.graph.value import scalar
+from luchina.ops.dropout import DROPOUT
+from luchina.ops.registry import PUBLIC
+from luchina.random import keep_mask
+from luchina.tensor import wrap_value
+
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    from luchina import face
-    from luchina.ops.registry import PUBLIC
-
     if name not in PUBLIC:
         raise AttributeError(f"luchina has no operation named '{name}'")
     function = globals()[name] = face.lift(PUBLIC[name].call)
     return function
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """0 with probability p, else input / (1 − p); draws nothing if p is 0 or 1, or outside training."""
+    if not training or p == 0 or not input.numel():
+        return input
+    if p == 1:
+        return input * zeros((), dtype=input.dtype)
+    mask = keep_mask(tuple(input.shape), 1 - p)
+    return wrap_value(DROPOUT(input._read(), mask._read(), scalar(1.0 - p)))
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """(x − mean) / √(var + eps) · weight + bias a channel, with the batch's statistics in training, which also move the
+    running ones, else with the running ones."""
+    if not training:
+        return _call("batch_norm_eval", input, running_mean, running_var, weight, bias, eps)
+    mean, var = _call("batch_norm_stats", input.detach())
+    if running_mean is not None and running_var is not None:
+        n = input.numel() // input.shape[1] if input.shape[1] else 0
+        with no_grad():
+            running_mean.mul_(1 - momentum).add_(mean * momentum)
+            running_var.mul_(1 - momentum).add_(var * (momentum * n / max(n - 1, 1)))
+    return _call("batch_norm_apply", input, mean, var, weight, bias, eps)
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(q kᵀ · scale + mask) v, with dropout on the weights."""
+    mask = None
+    if dropout_p > 0:
+        heads = query.shape[:-2]
+        mask = keep_mask((*heads, query.shape[-2], key.shape[-2]), 1 - dropout_p)
+    return _call(
+        "scaled_dot_product_attention", query, key, value, attn_mask, mask, dropout_p, is_causal, scale, enable_gqa
+    )
+
+
+def _call(name: str, *args: Any) -> Any:
+    return face.lift(PUBLIC[name].call)(*args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import luchina
@@ -38,7 +39,6 @@ from luchina.nn._activations import (
     tanh,
     tanhshrink,
     threshold,
-    written,
 )
 from luchina.nn._attention import multi_head_attention_forward, scaled_dot_product_attention
 from luchina.nn._losses import (
@@ -320,7 +320,7 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     shape = tuple(normalized_shape)
     if tuple(input.shape[input.dim() - len(shape) :]) != shape or input.dim() < len(shape):
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, "
+            f"Given normalized_shape={list(shape)}, expected input with shape [*"
             f"{', '.join(map(str, shape))}], but got input of size{list(input.shape)}"
         )
     wide = input.float() if input.dtype in (luchina.float16, luchina.bfloat16) else input
@@ -334,7 +334,7 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + α · mean of x² over ``size`` neighbouring channels)^β."""
     if input.dim() < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
+        raise ValueError(f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)")
     n, c = input.shape[:2]
     squares = (input * input).reshape(n, 1, c, -1)
     squares = engine.pad(squares, (0, 0, size // 2, (size - 1) // 2))
@@ -359,7 +359,9 @@ def _check_p(p: float) -> None:
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """In training, each element is 0 with probability p, else divided by 1 − p."""
     _check_p(p)
-    return written(input, engine.dropout(input, p, training), inplace)
+    if inplace:
+        return input.copy_(engine.dropout(input.clone(), p, training))
+    return engine.dropout(input, p, training)
 
 
 def _feature_mask(input: Tensor, p: float, channels: int) -> Tensor:
@@ -371,9 +373,10 @@ def _feature_mask(input: Tensor, p: float, channels: int) -> Tensor:
 def _feature_dropout(input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
     if not training or p == 0 or input.numel() == 0:
         return input
-    if p == 1:
-        return written(input, input * 0, inplace)
-    return written(input, input * _feature_mask(input, p, 2).div_(1 - p), inplace)
+    if input.dim() < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+    noise = 0.0 if p == 1 else _feature_mask(input, p, 2).div_(1 - p)
+    return input.mul_(noise) if inplace else input * noise
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -386,7 +389,7 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
             "optional batch dimension (i.e. 2D or 3D inputs)."
         )
     if input.dim() == 2:
-        return written(input, _feature_dropout(input.unsqueeze(0), p, training, False).squeeze(0), inplace)
+        return _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)
     return _feature_dropout(input, p, training, inplace)
 
 
@@ -394,8 +397,6 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     """Dropout of whole channels of (N, C, H, W)."""
     _check_p(p)
     if input.dim() not in (3, 4):
-        import warnings
-
         warnings.warn(
             f"dropout2d: Received a {input.dim()}-D input to dropout2d, which is deprecated and will result in an "
             "error in a future release. To retain the behavior and silence this warning, please use dropout instead. "
@@ -407,8 +408,18 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Dropout of whole channels of (N, C, D, H, W)."""
+    """Dropout of whole channels of (N, C, D, H, W) or (C, D, H, W)."""
     _check_p(p)
+    if input.dim() not in (4, 5):
+        warnings.warn(
+            f"dropout3d: Received a {input.dim()}-D input to dropout3d, which is deprecated and will result in an "
+            "error in a future release. To retain the behavior and silence this warning, please use dropout instead. "
+            "Note that dropout3d exists to provide channel-wise dropout on inputs with 3 spatial dimensions, a "
+            "channel dimension, and an optional batch dimension (i.e. 4D or 5D inputs).",
+            stacklevel=2,
+        )
+    if input.dim() != 5:
+        return _feature_dropout(input.unsqueeze(0), p, training, inplace).squeeze(0)
     return _feature_dropout(input, p, training, inplace)
 
 
@@ -419,11 +430,14 @@ def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, chann
     _check_p(p)
     if not training or p == 0 or input.numel() == 0:
         return input
+    if input.dim() < channels:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     if p == 1:
-        return written(input, input * 0, inplace)
+        return input.mul_(0.0) if inplace else input * 0.0
     a = 1 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     keep = _feature_mask(input, p, channels)
-    return written(input, input * (keep * a) + ((keep - 1) * (_ALPHA * a) + _ALPHA * a * p), inplace)
+    shift = (keep - 1) * (_ALPHA * a) + _ALPHA * a * p
+    return input.mul_(keep * a).add_(shift) if inplace else input * (keep * a) + shift
 
 
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:

@@ -198,6 +198,7 @@ class Optimizer:
         with luchina.no_grad():
             for group in self.param_groups:
                 self._step_group(group)
+        luchina.fused.run()
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
@@ -228,10 +229,7 @@ class Optimizer:
         """Run ``update`` on every row of tensors as one operation, and write the results to the targets."""
         if not rows:
             return
-        results = luchina.fused.apply(update, rows, numbers, tuple(sorted(options.items())))
-        for target, result in zip(targets, results):
-            for old, new in zip(target, result):
-                old._replace(new)
+        luchina.fused.apply(update, rows, targets, numbers, tuple(sorted(options.items())))
 
     def _count_steps(self, params: list[Any]) -> dict[int, list[Any]]:
         """Add 1 to ``state[p]["step"]`` of each parameter; the parameters by their number of steps.

@@ -118,7 +118,7 @@ class RNNBase(Module):
                 f"{type(self).__name__} takes a Tensor, not {type(input).__name__}: packed sequences are not supported"
             )
         if input.dim() not in (2, 3):
-            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
         weight = getattr(self, self._weight_names[0][0])
         if input.dtype != weight.dtype:
             raise ValueError(
@@ -347,11 +347,11 @@ class _Cell(Module):
         for i, s in enumerate(state):
             if s.size(0) != x.size(0):
                 raise RuntimeError(
-                    f"Input batch size {x.size(0)} doesn't match hidden{'' if i == 0 else i} batch size {s.size(0)}"
+                    f"Input batch size {x.size(0)} doesn't match hidden{i} batch size {s.size(0)}"
                 )
             if s.size(1) != self.hidden_size:
                 raise RuntimeError(
-                    f"hidden{'' if i == 0 else i} has inconsistent hidden_size: got {s.size(1)}, "
+                    f"hidden{i} has inconsistent hidden_size: got {s.size(1)}, "
                     f"expected {self.hidden_size}"
                 )
         projected = luchina.nn.functional.linear(x, self.weight_ih, self.bias_ih)
