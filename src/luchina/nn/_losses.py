@@ -119,7 +119,9 @@ def huber_loss(
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     d = (input - target).abs()
     loss = luchina.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
-    return reduced(loss, reduction) if weight is None else _weighted(loss, weight, reduction)
+    if weight is not None and weight.shape != loss.shape:
+        raise ValueError("Weights and input must have the same size.")
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def cross_entropy(
@@ -403,8 +405,8 @@ def multilabel_soft_margin_loss(
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁·x₂ / (max(‖x₁‖, ε) · max(‖x₂‖, ε)) along ``dim``."""
     x1, x2 = luchina.broadcast_tensors(x1, x2)
-    n1 = (x1 * x1).sum(dim, keepdim=True).sqrt().clamp(min=eps)
-    n2 = (x2 * x2).sum(dim, keepdim=True).sqrt().clamp(min=eps)
+    n1 = luchina.norm(x1, 2, dim, True).clamp(min=eps)
+    n2 = luchina.norm(x2, 2, dim, True).clamp(min=eps)
     return ((x1 / n1) * (x2 / n2)).sum(dim)
 
 

@@ -77,11 +77,11 @@ pad = engine.pad
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_o = x₁ᵀ W_o x₂ + b_o; weight (O, I₁, I₂)."""
-    if input1.size(-1) != weight.size(1) or input2.size(-1) != weight.size(2):
-        raise RuntimeError(
-            f"bilinear(): expected inputs with last dimensions {weight.size(1)} and {weight.size(2)}, but got "
-            f"{input1.size(-1)} and {input2.size(-1)}"
-        )
+    for i, x in enumerate((input1, input2), 1):
+        if x.size(-1) != weight.size(i):
+            raise RuntimeError(
+                f"bilinear(): input{i} size does not match weight size: got {x.size(-1)} but expected {weight.size(i)}"
+            )
     y = luchina.einsum("...i,oij,...j->...o", input1, weight, input2)
     return y if bias is None else y + bias
 
@@ -140,7 +140,11 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """The largest element of each window of (N, C, L) or (C, L)."""
-    _check_rank("max_pool1d", input, 1)
+    if input.dim() not in (2, 3):
+        raise RuntimeError(
+            "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but got:"
+            f"{list(input.shape)}"
+        )
     k = _one(kernel_size)
     step = k if stride is None else _one(stride)
     y = max_pool2d(
@@ -195,7 +199,8 @@ def avg_pool1d(
 def _check_rank(name: str, input: Tensor, spatial: int) -> None:
     if input.dim() not in (spatial + 1, spatial + 2):
         raise RuntimeError(
-            f"{name}(): Expected {spatial + 1}D or {spatial + 2}D (batched) input, but got {input.dim()}D input"
+            f"Expected {spatial + 1} to {spatial + 2} dimensions, but got {input.dim()}-dimensional tensor for argument "
+            f"#1 'self' (while checking arguments for {name})"
         )
 
 
@@ -213,25 +218,32 @@ def _parts(length: int, n: int) -> list[tuple[int, int]]:
     return [(i * length // n, -((-(i + 1) * length) // n)) for i in range(n)]
 
 
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
-    """The largest elements of nearly equal parts of (N, C, H, W) or (C, H, W)."""
-    if return_indices:
-        raise NotImplementedError("adaptive_max_pool2d with return_indices=True is not supported yet")
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest elements of nearly equal parts of (N, C, H, W) or (C, H, W), and where in H·W they are."""
     _check_rank("adaptive_max_pool2d", input, 2)
     sizes = [output_size] * 2 if isinstance(output_size, int) or output_size is None else list(output_size)
-    height, width = (have if want is None else want for want, have in zip(sizes, input.shape[-2:]))
-    if input.size(-2) % height == 0 and input.size(-1) % width == 0:
-        window = (input.size(-2) // height, input.size(-1) // width)
-        return max_pool2d(input, window, window)
-    rows = [input[..., lo:hi, :].amax(-2) for lo, hi in _parts(input.size(-2), height)]
-    tall = luchina.stack(rows, -2)
-    return luchina.stack([tall[..., lo:hi].amax(-1) for lo, hi in _parts(input.size(-1), width)], -1)
+    high, wide = input.shape[-2:]
+    height, width = (have if want is None else want for want, have in zip(sizes, (high, wide)))
+    if height and width and high % height == 0 and wide % width == 0:
+        window = (high // height, wide // width)
+        return max_pool2d(input, window, window, return_indices=return_indices)
+    parts = [(rows, columns) for rows in _parts(high, height) for columns in _parts(wide, width)]
+    values, indices = [], []
+    for (top, bottom), (left, right) in parts:
+        value, at = input[..., top:bottom, left:right].flatten(-2).max(-1)
+        values.append(value)
+        across = right - left
+        indices.append((at // across + top) * wide + at % across + left)
+    shape = (*input.shape[:-2], height, width)
+    largest = luchina.stack(values, -1).reshape(shape)
+    return (largest, luchina.stack(indices, -1).reshape(shape)) if return_indices else largest
 
 
-def adaptive_max_pool1d(input: Tensor, output_size: Ints, return_indices: bool = False) -> Tensor:
-    """The largest elements of nearly equal parts of (N, C, L) or (C, L)."""
+def adaptive_max_pool1d(input: Tensor, output_size: Ints, return_indices: bool = False) -> Any:
+    """The largest elements of nearly equal parts of (N, C, L) or (C, L), and where they are."""
     _check_rank("adaptive_max_pool1d", input, 1)
-    return adaptive_max_pool2d(input.unsqueeze(-2), (1, _one(output_size)), return_indices).squeeze(-2)
+    y = adaptive_max_pool2d(input.unsqueeze(-2), (1, _one(output_size)), return_indices)
+    return (y[0].squeeze(-2), y[1].squeeze(-2)) if return_indices else y.squeeze(-2)
 
 
 # ---- normalisation
@@ -259,8 +271,8 @@ def batch_norm(
     """
     if training:
         _check_more_than_one(input)
-    if eps <= 0.0:
-        raise ValueError(f"batch_norm eps must be positive, but got {eps}")
+        if eps <= 0.0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     return engine.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
@@ -334,7 +346,9 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + α · mean of x² over ``size`` neighbouring channels)^β."""
     if input.dim() < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)")
+        raise ValueError(
+            f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)"
+        )
     n, c = input.shape[:2]
     squares = (input * input).reshape(n, 1, c, -1)
     squares = engine.pad(squares, (0, 0, size // 2, (size - 1) // 2))
@@ -528,12 +542,24 @@ def interpolate(
             if size is None
             else "only one of size or scale_factor should be defined"
         )
-    linear_modes = {1: "linear", 2: "bilinear"}
-    if mode not in ("nearest", linear_modes.get(spatial)):
+    rank = {"linear": 3, "bilinear": 4}.get(mode)
+    if mode != "nearest" and rank is None:
         raise NotImplementedError(
-            f"interpolate with mode={mode!r} of an input of {input.dim()} dimensions is not supported: "
-            "there are nearest, linear (3-D) and bilinear (4-D)"
+            f"interpolate with mode={mode!r} is not supported: there are nearest, linear, bilinear"
         )
+    if input.dim() not in (3, 4, 5):
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.dim()}D) for the modes: nearest | "
+            f"linear | bilinear | bicubic | trilinear | lanczos | area | nearest-exact (got {mode})"
+        )
+    for name, what, value in (("output", "output size", size), ("scale_factor", "scale_factor", scale_factor)):
+        if isinstance(value, (tuple, list)) and len(value) != spatial:
+            raise ValueError(
+                f"Input and {name} must have the same number of spatial dimensions, but got input with spatial "
+                f"dimensions of {list(input.shape[2:])} and {what} of {'shape ' if name != 'output' else ''}{value}."
+            )
+    if rank is not None and input.dim() != rank:
+        raise NotImplementedError(f"Got {input.dim()}D input, but {mode} mode needs {rank}D input")
     if mode == "nearest" and align_corners is not None:
         raise ValueError("align_corners option can only be set with the interpolating modes: linear | bilinear")
     given = size if size is not None else scale_factor

@@ -346,13 +346,10 @@ class _Cell(Module):
             state = (zeros,) * states
         for i, s in enumerate(state):
             if s.size(0) != x.size(0):
-                raise RuntimeError(
-                    f"Input batch size {x.size(0)} doesn't match hidden{i} batch size {s.size(0)}"
-                )
+                raise RuntimeError(f"Input batch size {x.size(0)} doesn't match hidden{i} batch size {s.size(0)}")
             if s.size(1) != self.hidden_size:
                 raise RuntimeError(
-                    f"hidden{i} has inconsistent hidden_size: got {s.size(1)}, "
-                    f"expected {self.hidden_size}"
+                    f"hidden{i} has inconsistent hidden_size: got {s.size(1)}, expected {self.hidden_size}"
                 )
         projected = luchina.nn.functional.linear(x, self.weight_ih, self.bias_ih)
         new = _recurrent.STEPS[mode](projected, state, self.weight_hh, self.bias_hh)
