@@ -88,7 +88,27 @@ class Op:
                 needs_grad = False
             return Value(self, inputs, attrs, spec.shape, spec.dtype, needs_grad, key=number, epoch=epoch)
         parent = Value(self, inputs, attrs, (), spec[0].dtype, needs_grad, key=number, epoch=epoch)
-        return tuple([PICK(parent, attrs=(i,)) for i in range(len(spec))])
+        keys = _pick_keys.get(number)
+        if keys is None:
+            keys = _pick_keys[number] = [
+                _intern((PICK, (i,), needs_grad and each.dtype.is_floating_point, number), each)[0]
+                for i, each in enumerate(spec)
+            ]
+        return tuple(
+            [
+                Value(
+                    PICK,
+                    (parent,),
+                    (i,),
+                    each.shape,
+                    each.dtype,
+                    needs_grad and each.dtype.is_floating_point,
+                    key=keys[i],
+                    epoch=epoch,
+                )
+                for i, each in enumerate(spec)
+            ]
+        )
 
 
 class Mode:
@@ -147,12 +167,14 @@ class Recording:
 
 recording = Recording()
 _interned: dict[Any, tuple[int, Any]] = {}
+_pick_keys: dict[int, list[int]] = {}  # of an operation with several results, by its key: the keys of the results
 _numbers = count()
 INTERN_LIMIT = 500_000
 
 
 def _intern(key: Any, spec: Any) -> tuple[int, Any]:
     if len(_interned) > INTERN_LIMIT:
+        _pick_keys.clear()
         _interned.clear()  # numbers go on, so nothing old can be mistaken for something new
     entry = _interned[key] = (next(_numbers), spec)
     return entry
