@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 from typing import Any
 
 from luchina import conversion, creation, face, ops, views
@@ -74,3 +75,9 @@ def __getattr__(name: str) -> Any:
     if name in ("set_num_threads", "get_num_threads"):
         return getattr(importlib.import_module("luchina.runtime.threads"), name)
     raise AttributeError(f"module 'luchina' has no attribute '{name}'")
+
+
+if os.environ.get("LUCHINA_EXPLAIN"):
+    from luchina.graph import explain as _explain
+
+    _explain.at_exit()

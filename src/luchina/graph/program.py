@@ -40,6 +40,7 @@ _programs: dict[tuple[int, ...], Program] = {}
 _watched: list[weakref.ref] = []  # holders (storages) of Values that were pending when they were recorded
 observers: list[Callable[[Run], None]] = []  # told of every run; ``luchina explain`` listens here
 statistics = {"runs": 0, "programs": 0}
+profiling = False  # take the time of every kernel of programs compiled from now on; ``luchina explain`` sets it
 
 # How a Value that stands for others is opened when a program is compiled; the autograd package sets it for gradients.
 expansions: dict[Any, Callable[[Value], Value]] = {}
@@ -207,6 +208,8 @@ def _compile(targets: list[Value]) -> Program:
     constants = [v for v in found if v.epoch != recording.epoch]
     assert all(v.number is not None for v in constants), "an expansion read memory of its own"
     executable = compile_graph(lower(order, leaves, targets, constants))
+    executable.profiling = profiling
+    executable.recorded = [v.op.name for v in order if v.op is not None]
     numbers = {leaf: i for i, leaf in enumerate(recording.leaves)}
     return Program(
         executable,
