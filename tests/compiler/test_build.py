@@ -483,3 +483,10 @@ def test_dot_reads_views():
     q = P.reshape(P.permute(x, (0, 2, 1, 3)), (6, 4, 5))
     k = P.permute(P.slice(q, (0, 3, 0), (6, 4, 5), (1, -1, 1)), (0, 2, 1))
     assert len(check([P.dot(q, k)], [data((3, 4, 2, 5))]).kernels) <= 2
+
+
+def test_argmax_over_a_flattened_window():
+    x = P.input(0, (3, 4, 8), "float32")
+    window = P.slice(x, (0, 1, 2), (3, 2, 3), (1, 1, 2))
+    outs = [P.argreduce(op, P.reshape(window, (3, 6)), 1) for op in ("argmax", "argmin")]
+    check([*outs, P.argreduce("argmax", P.reshape(P.permute(x, (2, 0, 1)), (8, 12)), 1)], [data((3, 4, 8))])

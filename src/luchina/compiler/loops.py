@@ -5,7 +5,8 @@ that it reduces). Its program is one list of instructions in SSA form: the point
 
 * ``load`` and ``store`` through an ``Access``: a window on a buffer, affine in the counters;
 * ``index`` and ``mask``: the value of an affine form, and whether it lies within its bounds;
-* ``reduce.sum`` … ``reduce.argmin``: over the inner axes; what depends on the result is at *row* level.
+* ``reduce.sum`` … ``reduce.argmin``: over the inner axes (the arg-reductions are given the index as well); what
+  depends on the result is at *row* level.
 
 A *full*-level value varies along the inner axes. Where one depends on a reduction, the inner axes are run again:
 softmax is three *phases* over a row that stays in the first cache. Vectors go along the last inner axis
@@ -403,7 +404,7 @@ class _Writer:
         accumulators = [_accumulator(self, i, lanes) for i, lanes in zip(reductions, shapes)]
         totals = [t for acc in accumulators for t in acc.initial_total()]
 
-        def body_at(positions: dict, group: _Group, carried: list[Operand], counter: Operand) -> list[Operand]:
+        def body_at(positions: dict, group: _Group, carried: list[Operand]) -> list[Operand]:
             local = dict(values)
             for i in full:
                 lanes = 1 if self.lanes_of_value_cached(i) == 1 else group.lanes
@@ -419,8 +420,8 @@ class _Writer:
             result = []
             for acc, i in zip(accumulators, reductions):
                 width = acc.width()
-                value = local[spec.program[i].args[0]]
-                result += acc.accumulate(carried[:width], value, group, counter)
+                arguments = [local[a] for a in spec.program[i].args]
+                result += acc.accumulate(carried[:width], arguments, group)
                 carried = carried[width:]
             return result
 
@@ -453,13 +454,13 @@ class _Writer:
             if wide:
 
                 def run(counter: Operand, inner: _Group, carried: list[Operand]) -> list[Operand]:
-                    return body_at(self.advance(positions, axis, counter), inner, carried, counter)
+                    return body_at(self.advance(positions, axis, counter), inner, carried)
 
                 partial = self.lane_loop(chunks.index, stop, initial, run)
             else:
                 with e.loop(chunks.index, stop, 1, initial) as loop:
                     at = self.advance(positions, axis, loop.index)
-                    loop.next = body_at(at, group, loop.carried, loop.index)
+                    loop.next = body_at(at, group, loop.carried)
                 partial = loop.carried
             folded: list[Operand] = []
             carried = chunks.carried
@@ -719,9 +720,9 @@ class _Accumulator:
         op = "maximum" if self.op == "max" else "minimum"
         return body.emit_op(e, self.writer.target, op, self.dtype, a, b)
 
-    def accumulate(self, carried: list[Operand], value: Operand, group: _Group, counter: Operand) -> list[Operand]:
+    def accumulate(self, carried: list[Operand], arguments: list[Operand], group: _Group) -> list[Operand]:
         e = self.e
-        (acc,) = carried
+        (acc,), (value,) = carried, arguments
         lanes = lanes_of(acc.type)
         if lanes_of(value.type) != lanes and group.lanes == 1:
             # A scalar tail: into lane 0.
@@ -802,20 +803,15 @@ class _ArgAccumulator(_Accumulator):
         beats = e.bin("or", beats, e.bin("and", ties, e.icmp("slt", j, i)))
         return [e.select(beats, y, x), e.select(beats, j, i)]
 
-    def accumulate(self, carried: list[Operand], value: Operand, group: _Group, counter: Operand) -> list[Operand]:
+    def accumulate(self, carried: list[Operand], arguments: list[Operand], group: _Group) -> list[Operand]:
         e = self.e
         lanes = lanes_of(carried[0].type)
-        along = self.writer.spec.along == "inner"
         if group.lanes == 1 and lanes > 1:
             first = [e.extract(c, 0) for c in carried]
-            best = self.better(first, [value, counter])
-            return [e.insert(c, b, 0) for c, b in zip(carried, best)]
-        index = e.splat(counter, lanes)
-        if along and lanes > 1:
-            index = e.add(index, Operand(index.type, self.writer.lane_numbers(64)))
-        value = e.splat(value, lanes) if lanes_of(value.type) != lanes else value
-        best = self.better(carried, [value, index])
-        if group.mask is not None and along:
+            return [e.insert(c, b, 0) for c, b in zip(carried, self.better(first, arguments))]
+        wide = [a if lanes_of(a.type) == lanes else e.splat(a, lanes) for a in arguments]
+        best = self.better(carried, wide)
+        if group.mask is not None and self.writer.spec.along == "inner":
             best = [e.select(group.mask, b, c) for b, c in zip(best, carried)]
         return best
 

@@ -241,7 +241,11 @@ class LoopBuilder:
         inner = iter(self.reduced)
         kept = iter(rows)
         at = tuple(next(inner) if a in node.attrs else next(kept) for a in range(len(x.shape)))
-        value = self.instruction("reduce." + node.op, node.dtype, (self.lower(x, at),))
+        args = (self.lower(x, at),)
+        if node.op in ("argmax", "argmin"):
+            number = self.operand("index", "int64", None, self.reduced[0], (), None)
+            args += (self.instruction("index", "int64", (), (number,)),)
+        value = self.instruction("reduce." + node.op, node.dtype, args)
         self.ops.append(node.op)
         self._lowered[id(node), rows, ()] = value
         return value
