@@ -175,6 +175,7 @@ def conv2d_weight(
         extents=(groups, per_group, channels * taps[0] * taps[1], images * rows * columns),
         a_mode="tk",
         b_mode="tk",
+        parts="any",
         a={"slot": g.slot, "offset": g.offset, "batch": per_group * g_o, "x": g_o, "k": 0},
         b={"slot": x.slot, "offset": x.offset - padding[0][0] * x_h - padding[1][0] * x_w, "batch": channels * x_c}
         | {"x": 0, "k": 0},

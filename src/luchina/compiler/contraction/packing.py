@@ -1,12 +1,13 @@
 """Packing: a panel of an operand, ``width`` lanes by k, in the order in which the micro-kernel reads it.
 
 A panel is ``packed[k][lane]`` in the accumulation dtype. Vectors are stored whole: where ``width`` is not a multiple
-of the lanes, the surplus is overwritten by the next row; at the end of a panel it needs ``slack`` elements of space.
+of the lanes, the surplus is overwritten by the next row; a panel has ``surplus_rows`` more rows than k for the last
+one, and after the last panel there are ``slack`` elements of space.
 
-    void pack(ptr params, ptr base, i64 x, i64 k, i64 count, ptr to, ptr tables)
+    void pack(ptr params, ptr base, i64 x, i64 stop, i64 k, i64 count, ptr to, ptr tables)
 
-packs lanes ``x …`` (zero beyond the extent) at ``k … k + count``; ``base`` is the operand's element (0, 0), ``tables``
-what ``emit_tables`` wrote for ``k``.
+packs the panels of lanes ``x … stop`` at ``k … k + count``; ``base`` is the operand's element (0, 0), ``tables`` what
+``emit_tables`` wrote for ``k``. What lies in lanes beyond the extent is arbitrary: their products are never written.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
-SIGNATURE = "ptr %params, ptr %base, i64 %x, i64 %k, i64 %count, ptr %to, ptr %tables"
+SIGNATURE = "ptr %params, ptr %base, i64 %x, i64 %stop, i64 %k, i64 %count, ptr %to, ptr %tables"
 TABLES_SIGNATURE = "ptr %params, i64 %k, i64 %count, ptr %tables"
 TABLES = 4  # of A's and B's offsets along k, and of the rows and columns of B's patch
 
@@ -33,6 +34,11 @@ class _Lanes(NamedTuple):
     offsets: Operand
     row: Operand | None
     column: Operand | None
+
+
+def surplus_rows(lanes: int, width: int) -> int:
+    """Rows of a panel after those of k."""
+    return -(-(-width % lanes) // width)
 
 
 def slack(lanes: int, width: int) -> int:
@@ -85,7 +91,7 @@ class _Packer:
         self.wide = storage_type(spec.dtype, self.lanes)
         self.bounded = operand == "b" and spec.tabled
         self.base, self.to, self.tables = (Operand("ptr", f"%{name}") for name in ("base", "to", "tables"))
-        self.x, self.k, self.count = (Operand("i64", f"%{name}") for name in ("x", "k", "count"))
+        self.x, self.stop, self.k, self.count = (Operand("i64", f"%{name}") for name in ("x", "stop", "k", "count"))
         self.extent = self.params["M" if operand == "a" else "N"]
         self.x_stride = self.params[f"{operand}_x"]
         self.k_stride = self.params[f"{operand}_k"]
@@ -100,16 +106,20 @@ class _Packer:
             self.square_at = e.inst("ptr", f"alloca [{self.lanes * self.lanes} x {self.packed}], align 64")
         if self.mode == "tk":  # room to look single lanes up
             self.room = e.inst("ptr", f"alloca [{3 * self.lanes} x i32], align 64")
-        # From the last vector to the first, whose rows then overwrite the surplus of the rows before.
-        final = (self.width - 1) // self.lanes * self.lanes
-        with e.loop(e.i64(0), e.i64(self.width), self.lanes) as loop:
-            lane = e.sub(e.i64(final), loop.index) if final else loop.index
-            self.first = e.add(self.x, lane)
-            self.left = e.sub(self.extent, self.first)
-            to = e.gep(self.packed, self.to, lane)
-            {"x": self.along_x, "s": self.gathered, "k": self.along_k, "tx": self.runs_x, "tk": self.runs_k}[self.mode](
-                to
-            )
+        rows = e.add(self.count, surplus_rows(self.lanes, self.width))
+        if self.mode == "x":
+            self.along_x(rows)
+            return e
+        with e.loop(self.x, self.stop, self.width) as panel:
+            start = e.gep(self.packed, self.to, e.mul(e.sub(panel.index, self.x), rows))
+            # From the last vector to the first, whose rows then overwrite the surplus of the rows before.
+            final = (self.width - 1) // self.lanes * self.lanes
+            with e.loop(e.i64(0), e.i64(self.width), self.lanes) as loop:
+                lane = e.sub(e.i64(final), loop.index) if final else loop.index
+                self.first = e.add(panel.index, lane)
+                self.left = e.sub(self.extent, self.first)
+                to = e.gep(self.packed, start, lane)
+                {"s": self.gathered, "k": self.along_k, "tx": self.runs_x, "tk": self.runs_k}[self.mode](to)
         return e
 
     def store(self, raw: Operand, to: Operand, row: Operand) -> None:
@@ -118,13 +128,21 @@ class _Packer:
 
     # ---- offsets by stride
 
-    def along_x(self, to: Operand) -> None:
+    def along_x(self, rows: Operand) -> None:
+        """All panels for one k after the other: memory is read in long runs."""
         e = self.e
-        valid = v.below(e, self.left, self.lanes)
-        start = e.gep(self.stored, self.base, e.add(self.first, e.mul(self.k, self.k_stride)))
+        panel_size = e.mul(rows, self.width)
         with e.loop(e.i64(0), self.count) as loop:
-            pointer = e.gep(self.stored, start, e.mul(loop.index, self.k_stride))
-            self.store(v.masked_load(e, self.wide, pointer, valid), to, loop.index)
+            source = e.gep(self.stored, self.base, e.mul(e.add(self.k, loop.index), self.k_stride))
+            start = e.gep(self.packed, self.to, e.mul(loop.index, self.width))
+            with e.loop(self.x, self.stop, self.width, carry=[start]) as panel:
+                (to,) = panel.carried
+                for lane in reversed(range(0, self.width, self.lanes)):
+                    first = e.add(panel.index, lane)
+                    valid = v.below(e, e.sub(self.extent, first), self.lanes)
+                    raw = v.masked_load(e, self.wide, e.gep(self.stored, source, first), valid)
+                    e.store(loaded(e, self.dtype, raw), e.gep(self.packed, to, lane), 4)
+                panel.next = [e.gep(self.packed, to, panel_size)]
 
     def gathered(self, to: Operand) -> None:
         e = self.e

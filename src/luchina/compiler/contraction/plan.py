@@ -15,6 +15,9 @@ from luchina.compiler.contraction.spec import ACCUMULATE, Spec, parameter_names
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.target import Target
 
+# What packing an element costs, by how the operand is read.
+PACKING_PRICE = {"direct": 0.1, "x": 0.3, "k": 0.6, "s": 2.0, "tx": 0.6, "tk": 1.2}
+
 FLOPS_PER_NANOSECOND = {"avx512": 60.0, "avx2": 60.0, "sse2": 15.0, "neon": 20.0}
 
 
@@ -27,6 +30,7 @@ class Problem:
         a, b: slot, offset and strides of the operands, named as in ``spec``.
         windows: for each operand of the epilogue and each output: dtype, class along n, and its numbers.
         tables: the numbers of a contraction with digits; ``None`` without.
+        parts: how K may be divided; see ``tiles.tiling``.
     """
 
     dtype: str
@@ -39,7 +43,7 @@ class Problem:
     operands: list[tuple[str, str, dict[str, int]]]
     outs: list[tuple[str, str, dict[str, int]]]
     tables: dict[str, int] | None = None
-    tile: tiles.Tiling | None = None
+    parts: str = "blocks"
 
 
 kernel_of = functools.lru_cache(4096)(template.kernel)
@@ -51,26 +55,23 @@ def calls(problem: Problem, target: Target, temporary: Callable[[int], int]) -> 
     batch, m, n, k = problem.extents
     if batch * m * n == 0:
         return []
-    tile = problem.tile or tiles.tiling(
-        target, problem.dtype, batch, m, n, k, problem.a_mode != "direct", problem.b_mode != "direct"
-    )
-    result_blocks = batch * ceil(m / tile.m_block) * ceil(n / tile.n_block)
-    parts = tiles.k_parts(target, result_blocks, k)
+    prices = [PACKING_PRICE[mode] for mode in (problem.a_mode, problem.b_mode)]
+    tile = tiles.tiling(target, problem.dtype, problem.extents, *prices, problem.parts)
+    parts = ceil(k / tile.k_split) if k else 1
     if parts == 1:
-        return [_main(problem, tile, 1, problem.body, problem.operands, problem.outs, target)]
+        return [_main(problem, tile, problem.body, problem.operands, problem.outs, target)]
     accumulated = ACCUMULATE[problem.dtype]
     row = tiles.padded(n, tile.nr)
     step = batch * m * row
     slot = temporary(parts * step * ITEMSIZE[accumulated])
     numbers = {"slot": slot, "offset": 0, "batch": m * row, "split": step, "m": row, "n_0": 0, "n_1": 0, "n_2": 0}
-    first = _main(problem, tile, parts, None, [], [(accumulated, "1", numbers)], target)
+    first = _main(problem, tile, None, [], [(accumulated, "1", numbers)], target)
     return [first, _combine(problem, slot, parts, row, step, target)]
 
 
 def _main(
     problem: Problem,
     tile: tiles.Tiling,
-    parts: int,
     body_: Body | None,
     operands: Sequence[tuple[str, str, dict[str, int]]],
     outs: Sequence[tuple[str, str, dict[str, int]]],
@@ -90,17 +91,17 @@ def _main(
         body_,
     )
     m_blocks, n_blocks = ceil(m / tile.m_block), ceil(n / tile.n_block)
-    # Parts are whole blocks of k, so that the blocks are the same with and without them.
-    turns = ceil(k / tile.k_block)
-    k_split = ceil(turns / parts) * tile.k_block if parts > 1 else max(k, 1)
-    parts = ceil(k / k_split) if parts > 1 else 1
-    several = k_split > tile.k_block
+    parts = max(1, ceil(k / tile.k_split))
+    several = tile.k_split > tile.k_block
     # Where each thing lies in scratch: packed A, packed B, sums, tables along k, offsets of columns.
     depth = min(tile.k_block, max(k, 1))
     slack = packing.slack(lanes, max(tile.nr, tile.mr)) * size
     m_used, n_used = min(tile.m_block, tiles.padded(m, tile.mr)), min(tile.n_block, tiles.padded(n, tile.nr))
-    at_b = _aligned(m_used * depth * size + slack if problem.a_mode != "direct" else 0)
-    at_c = at_b + _aligned(n_used * depth * size + slack if problem.b_mode != "direct" else 0)
+    a_turn = m_used * (depth + packing.surplus_rows(lanes, tile.mr)) if problem.a_mode != "direct" else 0
+    b_turn = n_used * (depth + packing.surplus_rows(lanes, tile.nr)) if problem.b_mode != "direct" else 0
+    turns = ceil(min(k, tile.k_split) / tile.k_block) if tile.a_kept else 1
+    at_b = _aligned(a_turn * turns * size + slack if a_turn else 0)
+    at_c = at_b + _aligned(b_turn * size + slack if b_turn else 0)
     at_tables = at_c + _aligned((m_used * n_used if several else tile.mr * tile.nr) * size)
     entries = tiles.padded(depth, 64) + 64
     at_columns = at_tables + _aligned(packing.TABLES * entries * 4 if problem.tables is not None else 0)
@@ -112,7 +113,7 @@ def _main(
         "m_block": tile.m_block,
         "n_block": tile.n_block,
         "k_block": tile.k_block,
-        "k_split": k_split,
+        "k_split": tile.k_split,
         "m_blocks": m_blocks,
         "n_blocks": n_blocks,
         "splits": parts,
@@ -121,6 +122,8 @@ def _main(
         "at_tables": at_tables,
         "at_columns": at_columns,
         "c_step": int(several),
+        "a_kept": int(tile.a_kept),
+        "a_turn": a_turn if tile.a_kept else 0,
         "k_entries": entries,
         **{f"a_{name}": value for name, value in problem.a.items()},
         **{f"b_{name}": value for name, value in problem.b.items()},
@@ -155,9 +158,6 @@ def _combine(problem: Problem, slot: int, parts: int, row: int, step: int, targe
         tuple((dtype, kind) for dtype, kind, _ in problem.outs),
         problem.body,
     )
-    tile = problem.tile or tiles.tiling(target, problem.dtype, batch, m, n, k, True, True)
-    turns = ceil(k / tile.k_block)
-    parts = ceil(turns / ceil(turns / parts))
     m_block = max(1, min(m, 16384 // max(1, n * parts)))
     at_columns = _aligned(nv * lanes * 8)
     numbers = dict.fromkeys(parameter_names(spec), 0) | {

@@ -65,7 +65,7 @@ class Spec(NamedTuple):
 # Numbers of every kernel, in order; those of tables only where the operands are read by table.
 _COMMON = (
     "M N K m_block n_block k_block k_split m_blocks n_blocks splits "
-    "at_b at_c at_tables at_columns c_step "
+    "at_b at_c at_tables at_columns c_step a_kept a_turn "
     "a_slot a_offset a_batch a_x a_k b_slot b_offset b_batch b_x b_k"
 ).split()
 _DIGITS = [f"{axis}_{level}_{what}" for axis in "nk" for level in "01" for what in ("extent", "magic", "shift")]

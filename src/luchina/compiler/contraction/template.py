@@ -55,7 +55,8 @@ class _Driver:
         self.params = Params(self.e, spec)
         self.spec = spec
         self.name = name
-        self.nr = spec.nv * target.lanes(ACCUMULATE[spec.dtype])
+        self.lanes = target.lanes(ACCUMULATE[spec.dtype])
+        self.nr = spec.nv * self.lanes
         self.stored = STORAGE_TYPE[spec.dtype]
         self.packed = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
         self.pointer = {p: Operand("ptr", f"%{p}") for p in ("table", "params", "scratch")}
@@ -74,12 +75,23 @@ class _Driver:
 
     def emit(self) -> Emitter:
         e = self.e
-        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as loop:
-            self.block(loop.index)
+        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi"), carry=[e.i64(-1)]) as loop:
+            loop.next = [self.block(loop.index, loop.carried[0])]
         return e
 
-    def block(self, number: Operand) -> None:
+    def pack(self, which: str, base: Operand, first: Operand, stop: Operand, k: Operand, count: Operand, to: Operand) -> None:
+        tables = self.e.gep("i8", self.pointer["scratch"], self.params["at_tables"])
+        self.call(f"pack_{which}", self.pointer["params"], base, first, stop, k, count, to, tables)
+
+    def tables(self, k: Operand, count: Operand) -> None:
+        if self.spec.tabled:
+            tables = self.e.gep("i8", self.pointer["scratch"], self.params["at_tables"])
+            self.call("tables", self.pointer["params"], k, count, tables)
+
+    def block(self, number: Operand, kept: Operand) -> Operand:
+        """One block; ``kept`` says which rows of A (of which batch and part of K) lie packed already."""
         e, p = self.e, self.params
+        rows_of_a = e.bin("udiv", number, p["n_blocks"])
         index = {}
         for axis, count in (("n", "n_blocks"), ("m", "m_blocks"), ("split", "splits")):
             extent = p[count]
@@ -96,17 +108,32 @@ class _Driver:
         # An empty sum still has to be written: one turn at least.
         turns = e.bin("sdiv", e.sub(e.add(e.sub(stop, start), k_block), 1), k_block)
         turns = e.select(e.icmp("slt", turns, e.i64(1)), e.i64(1), turns)
+        keep = e.icmp("ne", p["a_kept"], e.i64(0))
+        if self.spec.a != "direct":
+            with e.when(e.bin("and", keep, e.icmp("ne", rows_of_a, kept))), e.loop(e.i64(0), turns) as turn:
+                k = e.add(start, e.mul(turn.index, k_block))
+                count = self.least(k_block, e.sub(stop, k))
+                self.tables(k, count)
+                to = e.gep(self.packed, self.pointer["scratch"], e.mul(turn.index, p["a_turn"]))
+                self.pack("a", a, m, m_stop, k, count, to)
         with e.loop(e.i64(0), turns) as turn:
             k = e.add(start, e.mul(turn.index, k_block))
             count = self.least(k_block, e.sub(stop, k))
+            self.tables(k, count)
+            panel = e.gep(self.packed, self.pointer["scratch"], e.mul(turn.index, p["a_turn"]))
+            if self.spec.a != "direct":
+                with e.when(e.icmp("eq", p["a_kept"], e.i64(0))):
+                    self.pack("a", a, m, m_stop, k, count, panel)
             fresh = e.icmp("eq", turn.index, e.i64(0))
             last = e.icmp("eq", turn.index, e.sub(turns, 1))
-            self.turn(a, b, (m, m_stop, n, n_stop), k, count, fresh, last, number, index["split"])
+            self.turn(a, b, panel, (m, m_stop, n, n_stop), k, count, fresh, last, number, index["split"])
+        return rows_of_a
 
     def turn(
         self,
         a: Operand,
         b: Operand,
+        packed_a: Operand,
         region: tuple[Operand, Operand, Operand, Operand],
         k: Operand,
         count: Operand,
@@ -119,18 +146,10 @@ class _Driver:
         e, p, spec = self.e, self.params, self.spec
         m, m_stop, n, n_stop = region
         params, table, scratch = (self.pointer[x] for x in ("params", "table", "scratch"))
-        place = {x: e.gep("i8", scratch, p[f"at_{x}"]) for x in ("b", "c", "tables", "columns")}
-        if spec.tabled:
-            self.call("tables", params, k, count, place["tables"])
-        panel = {"a": scratch, "b": place["b"]}
-        for which, base, first, end, step, mode in (
-            ("b", b, n, n_stop, self.nr, spec.b),
-            ("a", a, m, m_stop, spec.mr, spec.a),
-        ):
-            if mode != "direct":
-                with e.loop(first, end, step) as loop:
-                    to = e.gep(self.packed, panel[which], e.mul(e.sub(loop.index, first), count))
-                    self.call(f"pack_{which}", params, base, loop.index, k, count, to, place["tables"])
+        place = {x: e.gep("i8", scratch, p[f"at_{x}"]) for x in ("b", "c", "columns")}
+        panel = {"a": packed_a, "b": place["b"]}
+        if spec.b != "direct":
+            self.pack("b", b, n, n_stop, k, count, panel["b"])
         m_block, c_step = p["m_block"], p["c_step"]
         with e.loop(n, n_stop, self.nr) as j:
             columns = self.least(e.sub(n_stop, j.index), e.i64(self.nr))
@@ -156,4 +175,5 @@ class _Driver:
         e, p = self.e, self.params
         if (self.spec.a if which == "a" else self.spec.b) == "direct":
             return e.gep(self.stored, base, e.add(e.mul(x, p[f"{which}_x"]), e.mul(k, p[f"{which}_k"])))
-        return e.gep(self.packed, panel, e.mul(e.sub(x, first), count))
+        rows = e.add(count, packing.surplus_rows(self.lanes, self.spec.mr if which == "a" else self.nr))
+        return e.gep(self.packed, panel, e.mul(e.sub(x, first), rows))

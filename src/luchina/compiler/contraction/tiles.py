@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import NamedTuple
 
+from luchina.compiler.body import ITEMSIZE
 from luchina.compiler.contraction.spec import ACCUMULATE
 from luchina.compiler.target import Target
 
@@ -23,7 +24,10 @@ BLOCKS = {"avx512": (384, 240, 512), "avx2": (320, 144, 512), "sse2": (320, 128,
 BLOCK_FLOPS = 400_000
 BLOCK_COUNT = 16
 
-# K is divided when the result alone gives too few blocks, into parts of at least so many steps.
+# Packed rows of A are kept for all of K from one block of columns to the next where they take no more bytes.
+KEPT_BYTES = 1 << 20
+
+# A part of K has at least so many steps where sums may be ordered by all extents.
 SPLIT_STEPS = 1024
 
 
@@ -36,6 +40,9 @@ class Tiling(NamedTuple):
     m_block: int
     n_block: int
     k_block: int
+    k_split: int
+    """Steps of K of one part; all of K (at least 1) where it is not divided."""
+    a_kept: bool
 
 
 def padded(extent: int, step: int) -> int:
@@ -61,32 +68,56 @@ def k_block(target: Target, k: int) -> int:
     return padded(ceil(k / turns), 8)
 
 
-def tiling(target: Target, dtype: str, batch: int, m: int, n: int, k: int, pack_a: bool, pack_b: bool) -> Tiling:
-    """Tile and blocks of a contraction of these extents; packed operands make a repeated panel dearer."""
+def tiling(
+    target: Target,
+    dtype: str,
+    extents: tuple[int, int, int, int],
+    price_a: float,
+    price_b: float,
+    parts: str,
+) -> Tiling:
+    """Tile and blocks of a contraction of these extents (batch, M, N, K).
+
+    Of all divisions into enough blocks it takes the one that packs least; ``price_a`` and ``price_b`` are the costs of
+    packing an element. ``parts`` says how K may be divided: ``"blocks"`` only into single blocks of k, which gives the
+    sum that an undivided K gives; ``"any"``.
+    """
+    batch, m, n, k = extents
     mr, nv = choose_tile(target, dtype, m, n)
+    size = ITEMSIZE[ACCUMULATE[dtype]]
     nr = nv * target.lanes(ACCUMULATE[dtype])
+    depth = k_block(target, k)
+    turns = ceil(k / depth)
     _, most_m, most_n = BLOCKS[target.name]
-    flops = 2 * batch * m * n * max(k, 1)
-    wanted = min(BLOCK_COUNT, ceil(flops / BLOCK_FLOPS)) / max(1, batch)
-    best, sizes = float("inf"), (0, 0)
-    least_m, least_n = ceil(m / most_m), ceil(n / most_n)
-    for m_count in range(max(1, least_m), max(1, least_m, min(BLOCK_COUNT, ceil(m / mr))) + 1):
-        n_count = max(1, least_n, ceil(wanted / m_count))
-        m_size, n_size = padded(ceil(m / m_count), mr), padded(ceil(n / n_count), nr)
-        m_parts, n_parts = ceil(m / m_size), ceil(n / n_size)
-        if m_parts * n_parts < min(wanted, ceil(m / mr) * ceil(n / nr)):
-            continue
-        # Rows of A are read once for each block of columns, columns of B once for each block of rows.
-        price = n_parts * m * (2 if pack_a else 1) + m_parts * n * (2 if pack_b else 1)
-        if price < best:
-            best, sizes = price, (m_size, n_size)
-    if not sizes[0]:
-        sizes = (padded(min(m, most_m), mr), padded(min(n, most_n), nr))
-    return Tiling(mr, nv, nr, *sizes, k_block(target, k))
+    wanted = min(BLOCK_COUNT, ceil(2 * batch * m * n * max(k, 1) / BLOCK_FLOPS)) / batch
+    most_blocks = ceil(m / mr) * ceil(n / nr)
+    best, result = float("inf"), None
+    for k_parts in _k_parts(m, n, k, turns, wanted, parts):
+        k_split = ceil(turns / k_parts) * depth
+        for m_count in range(ceil(m / most_m), max(ceil(m / most_m), min(2 * BLOCK_COUNT, ceil(m / mr))) + 1):
+            n_count = max(ceil(n / most_n), ceil(wanted / (m_count * k_parts)))
+            m_size, n_size = padded(ceil(m / m_count), mr), padded(ceil(n / n_count), nr)
+            m_parts, n_parts = ceil(m / m_size), ceil(n / n_size)
+            if k_parts * m_parts * n_parts < min(wanted, k_parts * most_blocks):
+                continue
+            kept = n_parts > 1 and m_size * min(k_split, k) * size <= KEPT_BYTES
+            # Each thread that takes part packs what it keeps.
+            price = price_a * m * k * (min(n_parts, 3) if kept else n_parts) + price_b * n * k * m_parts
+            price += 2 * m * n * (k_parts if k_parts > 1 else 0) + 0.3 * m * n * turns
+            if price < best:
+                whole = k_parts == 1
+                best = price
+                result = Tiling(mr, nv, nr, m_size, n_size, depth, max(1, k if whole else k_split), kept)
+    if result is None:
+        sizes = padded(min(m, most_m), mr), padded(min(n, most_n), nr)
+        result = Tiling(mr, nv, nr, *sizes, depth, max(1, k), False)
+    return result
 
 
-def k_parts(target: Target, blocks: int, k: int) -> int:
-    """Into how many parts K is divided, given the blocks of the result."""
-    if blocks >= BLOCK_COUNT // 2 or k < 2 * SPLIT_STEPS:
-        return 1
-    return min(BLOCK_COUNT // blocks, k // SPLIT_STEPS)
+def _k_parts(m: int, n: int, k: int, turns: int, wanted: float, parts: str) -> list[int]:
+    """Into how many parts K may be divided: only where it is much longer than the result is wide."""
+    if k < 2 * SPLIT_STEPS or k < 4 * max(m, n) or wanted <= 1:
+        return [1]
+    if parts == "blocks":
+        return [1, turns] if turns <= 4 * BLOCK_COUNT else [1]
+    return [1, *(p for p in (2, 4, 8, BLOCK_COUNT) if k // p >= SPLIT_STEPS)]
