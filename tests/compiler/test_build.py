@@ -355,6 +355,7 @@ def test_update_of_a_donated_input_copies_nothing():
     outs = [P.update(cache, row, (8, 1), 24)]
     executable = check(outs, [data((50, 8)), data((1, 8))], donated=[0])
     assert len(executable.kernels) == 1
+    check([outs[0], cache], [data((50, 8)), data((1, 8))], donated=[0])
     # The source is read from what the region overwrites.
     shifted = P.update(cache, P.slice(cache, (0, 0), (49, 8), (1, 1)), (8, 1), 8)
     check([shifted], [data((50, 8))], donated=[0])

@@ -350,7 +350,8 @@ class Scheduler(TableKernels):
         assert to.is_contiguous
         if source.size and self._reads(source, base):
             self.realise(source)  # the region must not change while the source is being read from it
-        alone = self.readers[id(base)] <= {id(node)} and base.op == "input" and base.attrs[0] in self.donated
+        alone = self.readers[id(base)] <= {id(node)} and all(base is not output for output in self.outputs)
+        alone = alone and base.op == "input" and base.attrs[0] in self.donated
         if alone and to.storage.kind == "output" and to.storage.nbytes == self.realise(base).storage.nbytes:
             to.storage.takes = self.realise(base).storage
         else:
