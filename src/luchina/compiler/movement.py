@@ -96,6 +96,8 @@ def reshaped(rows: Rows, source: Sequence[int], shape: Sequence[int], extents: S
         AxisTooCoarse: where splitting an axis of the kernel would help.
     """
     axes = len(extents)
+    if 0 in source:  # nothing is there to be read
+        return tuple(zero_row(axes) for _ in source)
     result: list[Row] = []
     i = j = 0
     while i < len(source):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # A kernel's work is shared out in blocks of about this many bytes moved or operations done.
 BLOCK_WORK = 65536
 
+# Of one vectorised operation on an element, or of one byte moved.
+NANOSECONDS = 0.05
+
 # Values of a row that are kept from one phase to the next: they share the second-level cache with the row itself.
 MAX_SCRATCH = 1 << 18
 
@@ -325,6 +328,7 @@ class LoopBuilder:
         params = [items, per_block, chunk, *extents, *records]
         reads = {o.storage.slot: o.storage for o in operands if o.kind == "load" and o.storage}
         writes = {o.storage.slot: o.storage for o in operands if o.kind == "store" and o.storage}
+        read, written = (_traffic(self.extents, operands, kind) for kind in ("load", "store"))
         key = str(spec)
         kernel = Kernel(None, key, None)  # type: ignore[arg-type]
         kernel.emit = lambda target, spec=spec, name=kernel.name: loops.emit(spec, target, name)
@@ -337,10 +341,10 @@ class LoopBuilder:
             inplace=_inplace(spec, operands),
             ops=self.ops,
             scratch=scratch,
-            cost=weight * total,
+            cost=NANOSECONDS * (weight * total + read + written),
             flops=total * sum(i.op not in ("load", "store", "const", "index", "mask") for i in spec.program),
-            nbytes_read=_traffic(self.extents, operands, "load"),
-            nbytes_written=_traffic(self.extents, operands, "store"),
+            nbytes_read=read,
+            nbytes_written=written,
         )
 
 

@@ -25,6 +25,9 @@ MAX_INLINED = 120
 # A shared expression of at most this many nodes over one large operand is computed again by each reader.
 MAX_REPEATED = 4
 
+# How many roots that are ready are asked for one that leaves open groups open.
+LOOK_AHEAD = 8
+
 
 class Scheduler(TableKernels):
     """Plans one program. Afterwards: ``tasks``, ``storages`` (by table slot) and ``results`` (a storage per output)."""
@@ -134,13 +137,16 @@ class Scheduler(TableKernels):
             for reader in self.readers[id(root)]:
                 waiting[number[reader]] += 1
         ready = [i for i, count in enumerate(waiting) if not count]
+        done: set[int] = set()
         while ready:
             chosen = next((i for i in ready if self._try_join(roots[i], positions)), None)
             if chosen is None:
-                chosen = ready[0]
+                self._close_complete(done)
+                chosen = next((i for i in ready[:LOOK_AHEAD] if not self._closes(roots[i])), ready[0])
                 if id(roots[chosen]) in positions or not self._is_piece(roots[chosen]):
                     self._settle(roots[chosen], positions)
             ready.remove(chosen)
+            done.add(id(roots[chosen]))
             for reader in self.readers[id(roots[chosen])]:
                 at = number[reader]
                 waiting[at] -= 1
@@ -151,6 +157,19 @@ class Scheduler(TableKernels):
             for position in positions.pop(id(node), ())[0 if node.op == "input" else 1 :]:
                 self.results[position] = self.storage("output", node.size, node.dtype)
                 self.write(node, contiguous(self.results[position], node.shape))
+
+    def _close_complete(self, done: set[int]) -> None:
+        """Make the kernels that nothing more can join, so that what they read is freed early and still in cache."""
+        for group in list(dict.fromkeys(self.open.values())):
+            if all(self.readers[id(member)] <= done for member in group.members):
+                group.close()
+
+    def _closes(self, node: Node) -> bool:
+        """Whether reading what ``node`` needs would close an open group."""
+        return any(
+            (window := self.windows.get(source)) is not None and window.storage in self.open
+            for source in self._sources(node)
+        )
 
     def _destination(self, node: Node, positions: dict[int, list[int]]) -> Window:
         """Where a root goes: the buffer of the first output that it is, or a temporary."""
