@@ -1,0 +1,1 @@
+"""Programs to read: ordinary PyTorch-API code."""
