@@ -194,7 +194,9 @@ class _Packer:
             return _Lanes(valid, e.mul(index, e.splat(self.params.narrow("a_x"), self.lanes)), None, None)
         digit = v.digits(e, self.params, "n", index)
         offsets = v.combine(e, digit, [self.params.narrow(f"bx_{i}") for i in range(3)])
+        # A lane beyond the extent lies in a row that no image has.
         row = v.combine(e, digit[1:2], [self.params.narrow("h_x")])
+        row = e.select(valid, row, e.const(row.type, 1 << 30))
         column = v.combine(e, digit[2:], [self.params.narrow("w_x")])
         return _Lanes(valid, offsets, row, column)
 
@@ -204,19 +206,18 @@ class _Packer:
         at = e.add(e.mul(self.entries, number), row) if number else row
         return e.load(vector("i32", lanes), e.gep("i32", self.tables, at), 4)
 
-    def inside(self, row: Operand, column: Operand, mask: Operand) -> Operand:
+    def inside(self, row: Operand, column: Operand) -> Operand:
         """Which lanes lie in the image; negative positions count as huge."""
         e = self.e
-        for position, bound in ((row, self.height), (column, self.image_width)):
-            mask = e.bin("and", mask, e.icmp("ult", position, e.splat(bound, self.lanes)))
-        return mask
+        checks = ((row, self.height), (column, self.image_width))
+        return e.bin("and", *(e.icmp("ult", position, e.splat(bound, self.lanes)) for position, bound in checks))
 
     def mask_at(self, lane: _Lanes, row: Operand) -> Operand:
         if lane.row is None or lane.column is None:
             return lane.valid
         e = self.e
         here = [e.splat(self.table(name, row), self.lanes) for name in ("row", "column")]
-        return self.inside(e.add(lane.row, here[0]), e.add(lane.column, here[1]), lane.valid)
+        return self.inside(e.add(lane.row, here[0]), e.add(lane.column, here[1]))
 
     def gather_rows(self, lane: _Lanes, to: Operand, start: Operand, stop: Operand) -> None:
         e = self.e
@@ -266,7 +267,7 @@ class _Packer:
             mask = exists
             if self.bounded:
                 at = [e.add(h, e.splat(m, self.lanes)) for h, m in zip(here, mine[1:], strict=True)]
-                mask = self.inside(*at, mask)
+                mask = e.bin("and", mask, self.inside(*at))
             pointer = e.gep(self.stored, base, e.cast("sext", mine[0], "i64"))
             self.stage(v.masked_load(e, self.wide, pointer, mask), lane.index)
         self.store_square(to, row)

@@ -27,6 +27,9 @@ BLOCK_COUNT = 16
 # Packed rows of A are kept for all of K from one block of columns to the next where they take no more bytes.
 KEPT_BYTES = 1 << 20
 
+# Panels of B that are used again at once: a part of the second cache.
+NEAR_BYTES = 256 << 10
+
 # A part of K has at least so many steps where sums may be ordered by all extents.
 SPLIT_STEPS = 1024
 
@@ -95,12 +98,16 @@ def tiling(
     for k_parts in _k_parts(m, n, k, turns, wanted, parts):
         k_split = ceil(turns / k_parts) * depth
         for m_count in range(ceil(m / most_m), max(ceil(m / most_m), min(2 * BLOCK_COUNT, ceil(m / mr))) + 1):
-            n_count = max(ceil(n / most_n), ceil(wanted / (m_count * k_parts)))
-            m_size, n_size = padded(ceil(m / m_count), mr), padded(ceil(n / n_count), nr)
+            m_size = padded(ceil(m / m_count), mr)
+            kept = price_a > 0.1 and m_size * min(k if k_parts == 1 else k_split, k) * size <= KEPT_BYTES
+            # With A kept, narrow blocks are free: B's panels are read while they are near.
+            widest = min(most_n, padded(max(1, NEAR_BYTES // (size * depth) - nr + 1), nr)) if kept else most_n
+            n_count = max(ceil(n / widest), ceil(wanted / (m_count * k_parts)))
+            n_size = padded(ceil(n / n_count), nr)
             m_parts, n_parts = ceil(m / m_size), ceil(n / n_size)
             if k_parts * m_parts * n_parts < min(wanted, k_parts * most_blocks):
                 continue
-            kept = n_parts > 1 and m_size * min(k_split, k) * size <= KEPT_BYTES
+            kept = kept and n_parts > 1
             # Each thread that takes part packs what it keeps.
             price = price_a * m * k * (min(n_parts, 3) if kept else n_parts) + price_b * n * k * m_parts
             price += 2 * m * n * (k_parts if k_parts > 1 else 0) + 0.3 * m * n * turns
