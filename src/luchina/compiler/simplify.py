@@ -246,13 +246,14 @@ def split_sum(node: Node) -> Node | None:
     if x.size < SPLIT_SIZE or node.size == 0:
         return None
     trailing = node.attrs[-1] == len(x.shape) - 1
-    rows = node.size if trailing else -(-node.size // 32)
+    # Down columns, a vector of results is one core's work.
+    rows = node.size if trailing or not node.shape else node.size // node.shape[-1] * -(-node.shape[-1] // 32)
     inner = x.size // node.size
     if trailing and rows >= 4 and inner * 4 <= 1 << 18:
         return None
     axis = max(node.attrs, key=lambda a: (x.shape[a], -a))
     extent = x.shape[axis]
-    parts = min(SPLIT_PARTS // rows, x.size // (SPLIT_SIZE // 4), extent)
+    parts = min(min(SPLIT_PARTS, x.size // (SPLIT_SIZE // 4)) // rows, extent)
     if parts < 2:
         return None
     divisors = [p for p in range(parts, parts // 2, -1) if extent % p == 0]
