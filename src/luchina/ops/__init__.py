@@ -2,14 +2,17 @@
 
 from luchina.ops import (  # noqa: F401
     activation,
+    attention,
     conv,
     creation,
     dropout,
     einsum,
     embedding,
     index,
+    loss,
     matmul,
     movement,
+    norm,
     padding,
     pointwise,
     pool,

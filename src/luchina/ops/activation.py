@@ -1,7 +1,7 @@
 """Activation functions: one recorded operation each, its derivative one more.
 
-An activation is three formulas: its value, its cotangent ``back(g, x)``, and its second derivative as operations on Values, so
-that gradients of gradients work at any order. Piecewise linear ones have no second derivative.
+An activation is three formulas: its value, its cotangent ``back(g, x)``, and its second derivative as operations on
+Values, so that gradients of gradients work at any order. Piecewise linear ones have no second derivative.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Convolutions of one and two spatial dimensions, and their transposes.
 
-Three operations that are each other's derivatives: ``CONV`` of (x, w), ``CONV_INPUT`` of (g, w), its transpose in x, which also
-is transposed convolution, and ``CONV_WEIGHT`` of (x, g), its transpose in w. All are linear in each operand.
+Three operations that are each other's derivatives: ``CONV`` of (x, w), ``CONV_INPUT`` of (g, w), its transpose in x, which
+also is transposed convolution, and ``CONV_WEIGHT`` of (x, g), its transpose in w. All are linear in each operand.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from luchina.compiler.prims import Node
 from luchina.dtypes import dtype
 from luchina.graph.value import Op, Spec, Value
 from luchina.ops.movement import reshape
-from luchina.ops.registry import public
 from luchina.ops.reduce import sum as sum_
+from luchina.ops.registry import public
 
 Ints = int | tuple[int, ...] | list[int]
 Pairs = tuple[tuple[int, int], ...]

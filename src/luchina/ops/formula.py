@@ -1,7 +1,7 @@
 """Formulas over primitives in Python's own operators, so that a lowering reads like its mathematics.
 
-``@formula`` turns a function of ``Formula``s into a lowering: 16-bit floats are widened to float32 on the way in and the result is
-rounded once on the way out, to the dtype of the first operand.
+``@formula`` turns a function of ``Formula``s into a lowering: 16-bit floats are widened to float32 on the way in and
+the result is rounded once on the way out, to the dtype of the first operand.
 
 >>> lowered = formula(lambda x: x * sigmoid(x))
 """

@@ -1,7 +1,8 @@
 """Elements by number: gather and scatter, rows by index, advanced indexing, masks that select.
 
-Two operations do the work. ``GATHER``/``SCATTER`` take one number for each element along an axis; ``INDEX``/``INDEX_PUT`` take
-whole rows, named by one broadcast number an indexed axis. Each is the other's transpose, so gradients close over them.
+Two operations do the work. ``GATHER``/``SCATTER`` take one number for each element along an axis; ``INDEX`` and
+``INDEX_PUT`` take whole rows, named by one broadcast number an indexed axis. Each is the other's transpose, so gradients
+close over them.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ STATIC_BOUNDS["to"] = lambda value: (
 
 
 def _flat_number(index: Node, shape: Sequence[int], axis: int) -> Node:
-    """Flat element number, in an array of ``shape``, of each position of ``index`` with its own number along ``axis``."""
+    """Flat element number in an array of ``shape``: ``index`` along ``axis``, the position's own number elsewhere."""
     strides = contiguous_strides(shape)
     total = p.binary("mul", index, p.const(strides[axis], "int64"))
     for a, n in enumerate(index.shape):
@@ -209,7 +210,8 @@ def _number_source(input: Value, dim: int, index: Value, number: Any) -> Value:
     x, flat = _at_least_1d(input), _at_least_1d(index)
     if x.ndim == flat.ndim and any(n > m and a != axis for a, (n, m) in enumerate(zip(flat.shape, x.shape))):
         raise RuntimeError(
-            f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from dimension {axis}"
+            f"Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from "
+            f"dimension {axis}"
         )
     return expand(cast(as_value(number), input.dtype), index.shape)
 

@@ -1,7 +1,7 @@
 """Pooling: the largest element or the mean of each window.
 
-Spatial dimensions come as two; one-dimensional pooling has an extra axis of 1. A window of few elements is unrolled into
-strided slices, so that pooling is a pointwise kernel; a large one is a reduction over a strided view.
+Spatial dimensions come as two; one-dimensional pooling has an extra axis of 1. A window of few elements is unrolled
+into strided slices, so that pooling is a pointwise kernel; a large one is a reduction over a strided view.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from luchina import dtypes
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
 from luchina.graph.value import Op, Spec, Value
-from luchina.ops.formula import Formula, formula, isnan, where, wide
+from luchina.ops.formula import Formula, isnan, where, wide
 from luchina.ops.index import GATHER, SCATTER
 from luchina.ops.movement import contiguous_strides, reshape
 from luchina.ops.registry import full, public
@@ -245,7 +245,9 @@ def _pair(name: str, what: str, value: Ints) -> tuple[int, int]:
     values = (value,) if isinstance(value, int) else tuple(value)
     if len(values) not in (1, 2):
         extra = ", or omitted" if what == "stride" else ""
-        raise RuntimeError(f"{name}: {what} must either be{extra} a single int, or a tuple of two ints".replace("be,", "be"))
+        raise RuntimeError(
+            f"{name}: {what} must either be{extra} a single int, or a tuple of two ints".replace("be,", "be")
+        )
     return (values[0], values[-1])
 
 
@@ -290,8 +292,7 @@ def _window(
                 f"dilation={d}"
             )
     out = tuple(
-        _out_size(n, k, s, pad, d, ceil_mode)
-        for n, k, s, pad, d in zip(shape[-2:], kernel, stride, padding, dilation)
+        _out_size(n, k, s, pad, d, ceil_mode) for n, k, s, pad, d in zip(shape[-2:], kernel, stride, padding, dilation)
     )
     if min(out) < 1:
         channels = shape[-3]
@@ -310,7 +311,7 @@ def _one(value: Ints | None, zero: int) -> Any:
     """A one-dimensional argument as a pair for the extra axis in front."""
     if value is None:
         return None
-    return (zero, value if isinstance(value, int) else tuple(value)[0])
+    return (zero, value if isinstance(value, int) else next(iter(value)))
 
 
 def _line(name: str, input: Value) -> Value:
@@ -445,9 +446,7 @@ def _lower_avg_backward(g: Node, w: Window, include_pad: bool, divisor: int | No
             p.reshape(share, (planes, w.out[0], 1, w.out[1], 1)), (planes, w.out[0], w.kernel[0], w.out[1], w.kernel[1])
         )
         covered = (w.out[0] * w.kernel[0], w.out[1] * w.kernel[1])
-        result = p.pad(
-            p.reshape(cells, (planes, *covered)), (0, 0, 0), (0, *(n - c for n, c in zip(w.size, covered)))
-        )
+        result = p.pad(p.reshape(cells, (planes, *covered)), (0, 0, 0), (0, *(n - c for n, c in zip(w.size, covered))))
     else:
         result = share
         for axis in (0, 1):
@@ -502,8 +501,8 @@ def avg_pool2d(
 def _check_line(name: str, input: Value) -> None:
     if input.ndim not in (2, 3):
         raise RuntimeError(
-            f"Expected 2 to 3 dimensions, but got {input.ndim}-dimensional tensor for argument #1 'self' (while checking "
-            f"arguments for {name})"
+            f"Expected 2 to 3 dimensions, but got {input.ndim}-dimensional tensor for argument #1 'self' (while "
+            f"checking arguments for {name})"
         )
 
 
@@ -667,6 +666,3 @@ def adaptive_max_pool1d(input: Value, output_size: Ints, return_indices: bool = 
     _check_line("adaptive_max_pool1d", input)
     result = adaptive_max_pool2d(_line("adaptive_max_pool1d", input), _one(output_size, 1), return_indices)
     return tuple(_unline(v) for v in result) if return_indices else _unline(result)
-
-
-__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "formula", "max_pool2d"]
