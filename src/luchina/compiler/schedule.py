@@ -87,6 +87,13 @@ class Scheduler(TableKernels):
                 if node.op == "expand" or (node.op in MOVEMENT and id(node) in stretched):
                     stretched.add(id(source))
         roots = {id(node) for node in self.outputs}
+        for node in self.order:
+            if node.op in _FROM_MEMORY:
+                for source in node.inputs[:1] if node.op == "take" else node.inputs:
+                    while source.op in MOVEMENT:
+                        source = source.inputs[0]
+                    if source.op in POINTWISE:
+                        roots.add(id(source))
         inlined: dict[int, _Inlined] = {}
         for node in self.order:
             key = id(node)
@@ -381,6 +388,9 @@ class Scheduler(TableKernels):
         """Whether computing ``node`` reads ``source`` from memory."""
         return node is source or id(source) in self._sources(node)
 
+
+# Primitives whose operands are read from memory.
+_FROM_MEMORY = CONTRACTIONS | {"scatter", "scan", "argsort", "strided", "take"}
 
 # Primitives whose kernels write row-major results only.
 _CONTIGUOUS = frozenset({"update", "scatter", "scan", "argsort"})
