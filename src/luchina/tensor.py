@@ -18,7 +18,7 @@ from luchina.autograd.engine import Hooks
 from luchina.devices import device
 from luchina.dtypes import dtype
 from luchina.graph import program
-from luchina.graph.value import Value, detach, leaf, mode, recording
+from luchina.graph.value import Value, detach, from_buffer, leaf, mode, recording
 from luchina.ops.movement import CLONE, REWRITE, contiguous_strides, overlaps, reshape, strided, update
 from luchina.ops.pointwise import cast
 from luchina.shape import Size
@@ -93,6 +93,13 @@ class RemovableHandle:
 class Node:
     """What ``tensor.grad_fn`` shows of the Value that made it."""
 
+    def __new__(cls, value: Value) -> Node:
+        """An object of a class named like the function: ``type(y.grad_fn).__name__`` is looked at."""
+        name = grad_name(value)
+        if name not in _NODE_CLASSES:
+            _NODE_CLASSES[name] = type(name, (Node,), {})
+        return object.__new__(_NODE_CLASSES[name])
+
     def __init__(self, value: Value) -> None:
         self._value = value
 
@@ -118,6 +125,9 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at 0x{id(self._value):x}>"
+
+
+_NODE_CLASSES: dict[str, type[Node]] = {}
 
 
 def grad_name(value: Value) -> str:
@@ -201,11 +211,22 @@ class Tensor:
         return value
 
     def _window(self, value: Value) -> Value:
+        if value.buffer is not None and not value.needs_grad and 0 < self._reach() < value.size:
+            return memory_window(value, self._shape, self._strides, self._offset)
         if value.shape == self._shape and self._is_whole():
             return value
         if self._is_whole():
             return reshape(value, self._shape)
         return strided(value, self._shape, self._strides, self._offset)
+
+    def _reach(self) -> int:
+        """How many elements of memory the window spans; 0 if it is empty."""
+        reach = 1
+        for n, stride in zip(self._shape, self._strides):
+            if n == 0:
+                return 0
+            reach += (n - 1) * stride
+        return reach
 
     def _is_whole(self) -> bool:
         """Whether the window is all of the storage in its own order."""
@@ -852,6 +873,21 @@ def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
 _layouts: dict[tuple[int, ...], tuple[Size, tuple[int, ...]]] = {}
 
 
+def memory_window(root: Value, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Value:
+    """A window on computed memory, as memory that starts where the window does."""
+    from luchina.runtime.buffers import external
+
+    reach = 1
+    for n, stride in zip(shape, strides):
+        reach += (n - 1) * stride
+    size = root.dtype.itemsize
+    assert root.buffer is not None
+    part = external(root.buffer.ptr + offset * size, reach * size, root.buffer)
+    if strides == contiguous_strides(shape):
+        return from_buffer(part, tuple(shape), root.dtype)
+    return strided(from_buffer(part, (reach,), root.dtype), tuple(shape), strides, 0)
+
+
 def weak_tensor(number: Value) -> Tensor:
     """A run-time scalar as something that tensor code can calculate with; it promotes as a Python number."""
     tensor = make(Tensor, Storage(number), Size(), (), 0, number.dtype)
@@ -874,6 +910,12 @@ def view_of(
     tensor._base = source._base if source._base is not None else source
     tensor._detached = source._detached
     tensor._counter = source._counter
+    root = source._storage.value
+    if root.buffer is not None and not root.needs_grad and not source._leaf and 0 < tensor._reach() < root.size:
+        # Where the window starts is then no part of what is recorded: every batch of a data set is one program.
+        base = tensor._base
+        if not (base._leaf or base._detached):
+            value = memory_window(root, tensor._shape, strides, offset)
     if value is not None:
         if value.cell is not None:
             value = alias(value) if value.cell is not source._counter else value

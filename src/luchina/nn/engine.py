@@ -11,6 +11,7 @@ from typing import Any
 
 from luchina import Tensor, face, no_grad, zeros
 from luchina.graph.value import scalar
+from luchina.ops import norm
 from luchina.ops.dropout import DROPOUT
 from luchina.ops.registry import PUBLIC
 from luchina.random import keep_mask
@@ -46,15 +47,16 @@ def batch_norm(
 ) -> Tensor:
     """(x − mean) / √(var + eps) · weight + bias a channel, with the batch's statistics in training, which also move the
     running ones, else with the running ones."""
+    norm.check_batch_norm(*map(face.read, (input, running_mean, running_var, weight, bias)), training)
     if not training:
-        return _call("batch_norm_eval", input, running_mean, running_var, weight, bias, eps)
-    mean, var = _call("batch_norm_stats", input.detach())
+        return face.lift(norm.batch_norm_apply)(input, running_mean, running_var, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         n = input.numel() // input.shape[1] if input.shape[1] else 0
         with no_grad():
-            running_mean.mul_(1 - momentum).add_(mean * momentum)
-            running_var.mul_(1 - momentum).add_(var * (momentum * n / max(n - 1, 1)))
-    return _call("batch_norm_apply", input, mean, var, weight, bias, eps)
+            mean, var = face.lift(norm.batch_norm_stats)(input)
+            running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
+            running_var.copy_(running_var * (1 - momentum) + var * (momentum * n / max(n - 1, 1)))
+    return face.lift(norm.batch_norm_train)(input, weight, bias, eps)
 
 
 def scaled_dot_product_attention(
@@ -72,10 +74,7 @@ def scaled_dot_product_attention(
     if dropout_p > 0:
         heads = query.shape[:-2]
         mask = keep_mask((*heads, query.shape[-2], key.shape[-2]), 1 - dropout_p)
-    return _call(
-        "scaled_dot_product_attention", query, key, value, attn_mask, mask, dropout_p, is_causal, scale, enable_gqa
+    call = face.lift(PUBLIC["scaled_dot_product_attention"].call)
+    return call(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa, dropout_mask=mask
     )
-
-
-def _call(name: str, *args: Any) -> Any:
-    return face.lift(PUBLIC[name].call)(*args)
