@@ -15,6 +15,7 @@ from luchina.graph.value import mode
 from luchina.ops import creation as ops
 from luchina.ops.movement import CLONE, expand
 from luchina.ops.pointwise import cast
+from luchina.overlap import check_partial_overlap, each_once
 from luchina.tensor import Tensor, wrap_value
 
 
@@ -95,6 +96,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     self._check_writable()
+    check_partial_overlap(self, src)
     value = cast(src._read(), self.dtype)
     if not expandable(value.shape, self.shape):
         lead = self.ndim - value.ndim
@@ -109,18 +111,20 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Every element becomes ``value``."""
-    self._check_writable()
+    target = each_once(self)
+    target._check_writable()
     if isinstance(value, Tensor):
-        write(self, ops.fill(self._read(), value._read()))
+        write(target, ops.fill(target._read(), value._read()))
     else:
-        self._write(ops.fill(self._read(), value))
+        target._write(ops.fill(target._read(), value))
     return self
 
 
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
-    self._check_writable()
-    self._write(ops.zero(self._read()))
+    target = each_once(self)
+    target._check_writable()
+    target._write(ops.zero(target._read()))
     return self
 
 

@@ -360,7 +360,7 @@ def _ones(shape: tuple[int, ...], d: dtype) -> Value:
 def _filled(shape: tuple[int, ...], number: Any, d: dtype) -> Value:
     buffer = buffers.allocate(math.prod(shape) * d.itemsize)
     one = np.array(number, np.float32 if d is dtypes.bfloat16 else d.numpy)
-    buffers.as_numpy(buffer, d.name, shape).fill(_to_bfloat16(one)[()] if d is dtypes.bfloat16 else one)
+    buffers.as_numpy(buffer, d.name, shape).fill(_to_bfloat16(one).reshape(-1)[0] if d is dtypes.bfloat16 else one)
     return from_buffer(buffer, shape, d)
 
 

@@ -18,6 +18,7 @@ from luchina.graph.value import Value, mode
 from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import DECLARED, PUBLIC
+from luchina.overlap import check_partial_overlap
 from luchina.tensor import Tensor, wrap_value
 
 _PLAIN = frozenset({int, float, bool, str, type(None), dtypes.dtype})
@@ -145,6 +146,9 @@ def in_place(call: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(call)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self._check_writable()
+        for other in args:
+            if isinstance(other, Tensor) and other._storage is self._storage:
+                check_partial_overlap(self, other)
         value = call(self._read(), *[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()})
         write(self, value, name)
         return self

@@ -11,13 +11,23 @@ from luchina import dtypes, views
 from luchina.face import expandable, settle
 from luchina.graph.value import Value
 from luchina.ops.movement import expand, reshape
-from luchina.ops.pointwise import cast
+from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import as_value
+from luchina.overlap import check_partial_overlap, each_once
 from luchina.tensor import Tensor, view_of, wrap_value
 
 
 def _is_list_index(item: Any) -> bool:
     return isinstance(item, (list, tuple, range)) or (hasattr(item, "__array__") and not isinstance(item, Tensor) and getattr(item, "ndim", 0) > 0)
+
+
+def _is_old_tuple(key: Any) -> bool:
+    """A short list that holds lists, tensors or slices stands for a tuple, as in numpy of old and in PyTorch still."""
+    return (
+        isinstance(key, list)
+        and len(key) < 32
+        and any(e is None or e is Ellipsis or isinstance(e, (list, tuple, slice, Tensor)) for e in key)
+    )
 
 
 def _as_tensor(item: Any) -> Tensor:
@@ -29,7 +39,7 @@ def _as_tensor(item: Any) -> Tensor:
 
 def _items(key: Any, ndim: int) -> list[Any]:
     """The key as a list with an entry for each dimension it consumes (and None for new ones), ``...`` expanded."""
-    items = list(key) if isinstance(key, tuple) else [key]
+    items = list(key) if isinstance(key, tuple) or _is_old_tuple(key) else [key]
     items = [_as_tensor(list(i) if isinstance(i, tuple) else i) if _is_list_index(i) else i for i in items]
     used = 0
     ellipses = 0
@@ -197,18 +207,25 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
             "0-dim tensor to a number"
         )
-    self._check_writable()
     if isinstance(value, Tensor):
         source = value._read()
     elif isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and getattr(value, "ndim", 0)):
         source = _as_tensor(value)._read()
     else:
         source = as_value(value)
-    source = cast(source, self.dtype)
     x, indices = basic(self, _items(key, self.ndim))
     if all(i is None for i in indices):
-        _assign(x, source)
+        if isinstance(value, Tensor):
+            check_partial_overlap(x, value)
+        _assign(each_once(x) if source.ndim == 0 else x, cast(source, self.dtype))
         return
+    self._check_writable()
+    if source.dtype is not self.dtype and source.ndim:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {dtype_title(self.dtype)} for the "
+            f"destination and {dtype_title(source.dtype)} for the source."
+        )
+    source = cast(source, self.dtype)
     from luchina.ops.index import index_put
 
     values = _index_values(indices)

@@ -45,7 +45,7 @@ def get_rng_state() -> Tensor:
 
 def set_rng_state(new_state: Tensor) -> None:
     """Put back a state from ``get_rng_state``."""
-    default_generator.set_state(new_state)
+    default_generator.set_state(bytes(new_state.tolist()) if isinstance(new_state, Tensor) else new_state)
 
 
 def state_tensor(generator: Generator) -> Tensor:

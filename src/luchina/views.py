@@ -513,7 +513,9 @@ FUNCTIONS = {k: f for k, f in METHODS.items() if k not in ("view", "view_as", "r
 
 
 def _matrix_transpose(self: Tensor) -> Tensor:
-    if self.ndim < 2:
+    if self.ndim == 0:
+        return self
+    if self.ndim == 1:
         raise RuntimeError(
             f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor."
         )

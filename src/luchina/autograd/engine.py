@@ -146,6 +146,15 @@ def release(value: Value) -> None:
         value.op = FREED
 
 
+def check_usable(value: Value) -> None:
+    """PyTorch's errors if what the derivative reads was let go of, or changed, in the meantime."""
+    if value.op is PICK:
+        return
+    if value.freed and saves(value):
+        raise RuntimeError(TWICE)
+    check_unmodified(value)
+
+
 def check_unmodified(value: Value) -> None:
     """PyTorch's error if a Value that the derivative reads was overwritten in the meantime."""
     for read in read_by_vjp(value):

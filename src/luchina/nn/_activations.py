@@ -182,7 +182,7 @@ def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log σ(x), exact for large |x|."""
-    return input.clamp(max=0.0) - luchina.log1p(luchina.exp(-input.abs()))
+    return luchina.minimum(input, luchina.zeros_like(input)) - luchina.log1p(luchina.exp(-input.abs()))
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
 from luchina.graph.value import Op, Spec, Value
@@ -216,8 +215,10 @@ class _lead:
 
 @public()
 def addmm(input: Value, mat1: Value, mat2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
-    """beta · input + alpha · (mat1 · mat2)."""
+    """beta · input + alpha · (mat1 · mat2); of integers, the factors are cut to integers."""
     product = MM(mat1, mat2)
+    if not product.dtype.is_floating_point:
+        beta, alpha = int(beta), int(alpha)
     if alpha != 1:
         product = mul(product, alpha)
     return product if beta == 0 else add(product, input if beta == 1 else mul(input, beta))

@@ -216,6 +216,8 @@ STATIC_BOUNDS["argmax"] = STATIC_BOUNDS["argmin"] = _arg_bounds
 
 
 def _arg(op: Op, input: Value, dim: int | None, keepdim: bool) -> Value:
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError(f"{op.name}(): does not support bool input")
     if dim is None:
         if not input.size:
             raise IndexError(

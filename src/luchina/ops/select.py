@@ -192,6 +192,11 @@ def clamp_max(input: Value, max: Any) -> Value:
     return clamp(input, max=max)
 
 
+_C_NAMES = {
+    dtypes.uint8: "uint8_t", dtypes.int8: "int8_t", dtypes.int16: "int16_t", dtypes.int32: "int", dtypes.int64: "int64_t",
+}  # fmt: skip
+
+
 @public(inplace=True)
 def masked_fill(input: Value, mask: Value, value: Any) -> Value:
     """``value`` where the mask holds; the input's dtype stays."""
@@ -204,10 +209,11 @@ def masked_fill(input: Value, mask: Value, value: Any) -> Value:
         raise RuntimeError(
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {number.ndim} dimension(s)."
         )
-    if dtypes.category(number.dtype) > dtypes.category(input.dtype):
-        from luchina.ops.pointwise import dtype_title
-
-        raise RuntimeError(f"value cannot be converted to type {dtype_title(input.dtype).lower()} without overflow")
+    if isinstance(value, (int, float)) and input.dtype in _C_NAMES:
+        limits = dtypes.iinfo(input.dtype)
+        low = -limits.max - 1 if limits.min == 0 else limits.min  # a small negative number wraps
+        if not low <= value <= limits.max:
+            raise RuntimeError(f"value cannot be converted to type {_C_NAMES[input.dtype]} without overflow")
     return WHERE(mask, number, input, attrs=(input.dtype,))
 
 
@@ -225,7 +231,11 @@ def lerp(input: Value, end: Value, weight: Any) -> Value:
 
 @public(inplace=True)
 def addcmul(input: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
-    """input + value · tensor1 · tensor2."""
+    """input + value · tensor1 · tensor2; of integers, ``value`` is cut to one."""
+    d = result_dtype(input, tensor1, tensor2)
+    if d is dtypes.bool_:
+        raise NotImplementedError("\"addcmul_cpu_out\" not implemented for 'Bool'")
+    value = value if d.is_floating_point else int(value)
     product = mul(tensor1, tensor2) if value == 1 else mul(mul(tensor1, value), tensor2)
     return add(input, product)
 
