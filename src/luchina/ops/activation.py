@@ -214,7 +214,7 @@ def _elu_back(g: Formula, x: Formula, alpha: float, scale: float, rate: float) -
 
 
 def _elu_second(x: Value, alpha: float, scale: float, rate: float) -> Value:
-    return select(on.gt(x, 0), 0.0, mul(on.exp(mul(x, rate)), alpha * scale * rate * rate))
+    return select(on.ge(x, 0), 0.0, mul(on.exp(mul(x, rate)), alpha * scale * rate * rate))
 
 
 ELU = _activation("elu", _elu, _elu_back, _elu_second, "elu_cpu")
@@ -408,37 +408,28 @@ def _prelu_back_x(g: Formula, x: Formula, w: Formula) -> Formula:
     return where(x > 0, g, g * w)
 
 
-def _prelu_back_x_vjp(gg: Value, v: Value) -> tuple:
-    g, x, w = v.inputs
-    gw = PRELU_BACK_W(mul(gg, g), x, full_like_sign(x)) if w.needs_grad else None
-    return PRELU_BACK_X(gg, x, w), None, gw
-
-
-def full_like_sign(x: Value) -> Value:
-    """A factor of 1 for the part of PReLU's derivative that does not depend on x's size."""
-    from luchina.ops.registry import full
-
-    return full((), 1, x.dtype)
+def _bend(gg: Value, g: Value, x: Value) -> Value:
+    """The mixed second derivative: 1 where x < 0."""
+    return select(on.ge(x, 0), 0.0, mul(gg, g))
 
 
 PRELU_BACK_X = Op(
     "prelu_backward",
     lambda g, x, w: Spec(x.shape, x.dtype),
     formula(_prelu_back_x),
-    _prelu_back_x_vjp,
-    ((1, 2), (), (0, 1)),
-)
-# g · factor where x ≤ 0: the slope in the weight, with the factor x.
-PRELU_BACK_W = Op(
-    "prelu_weight_backward",
-    lambda g, x, factor: Spec(x.shape, x.dtype),
-    formula(lambda g, x, factor: where(x > 0, 0.0, g * factor)),
     lambda gg, v: (
-        PRELU_BACK_W(gg, v.inputs[1], v.inputs[2]),
+        PRELU_BACK_X(gg, *v.inputs[1:]),
         None,
-        PRELU_BACK_W(gg, v.inputs[1], v.inputs[0]) if v.inputs[2].needs_grad else None,
+        _bend(gg, *v.inputs[:2]) if v.inputs[2].needs_grad else None,
     ),
     ((1, 2), (), (0, 1)),
+)
+PRELU_BACK_W = Op(
+    "prelu_weight_backward",
+    lambda g, x: Spec(x.shape, x.dtype),
+    formula(lambda g, x: where(x > 0, 0.0, g * x)),
+    lambda gg, v: (PRELU_BACK_W(gg, v.inputs[1]), _bend(gg, *v.inputs) if v.inputs[1].needs_grad else None),
+    ((1,), (0, 1)),
 )
 PRELU = Op(
     "prelu",
@@ -446,7 +437,7 @@ PRELU = Op(
     formula(lambda x, w: where(x > 0, x, x * w)),
     lambda g, v: (
         PRELU_BACK_X(g, *v.inputs) if v.inputs[0].needs_grad else None,
-        PRELU_BACK_W(g, v.inputs[0], v.inputs[0]) if v.inputs[1].needs_grad else None,
+        PRELU_BACK_W(g, v.inputs[0]) if v.inputs[1].needs_grad else None,
     ),
     ((0, 1), (0,)),
     "PreluKernel",

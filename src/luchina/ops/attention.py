@@ -89,17 +89,18 @@ def scaled_dot_product_attention(
     key: Value,
     value: Value,
     attn_mask: Value | None = None,
-    dropout_mask: Value | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
+    *,
     scale: float | None = None,
     enable_gqa: bool = False,
+    dropout_mask: Value | None = None,
 ) -> Value:
     """softmax(QKᵀ · scale + mask) V; scale is 1/√E unless given.
 
     Shapes: query (…, L, E), key (…, S, E), value (…, S, Ev); the mask broadcasts to (…, L, S), True means "may
-    attend", a floating mask is added. A query that may attend to nothing gives zeros. ``dropout_mask`` says which weights stay
-    (with probability 1 − ``dropout_p``) and has to be given where ``dropout_p`` is not 0.
+    attend", a floating mask is added. A query that may attend to nothing gives zeros. ``dropout_mask`` says which
+    weights stay (with probability 1 − ``dropout_p``) and has to be given where ``dropout_p`` is not 0.
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
     """

@@ -1,7 +1,7 @@
 """Convolutions of one and two spatial dimensions, and their transposes.
 
-Three operations that are each other's derivatives: ``CONV`` of (x, w), ``CONV_INPUT`` of (g, w), its transpose in x, which
-also is transposed convolution, and ``CONV_WEIGHT`` of (x, g), its transpose in w. All are linear in each operand.
+Three operations that are each other's derivatives: ``CONV`` of (x, w), ``CONV_INPUT`` of (g, w), its transpose in x,
+which also is transposed convolution, and ``CONV_WEIGHT`` of (x, g), its transpose in w. All are linear in each operand.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Elements by number: gather and scatter, rows by index, advanced indexing, masks that select.
 
 Two operations do the work. ``GATHER``/``SCATTER`` take one number for each element along an axis; ``INDEX`` and
-``INDEX_PUT`` take whole rows, named by one broadcast number an indexed axis. Each is the other's transpose, so gradients
-close over them.
+``INDEX_PUT`` take whole rows, named by one broadcast number an indexed axis. Each is the other's transpose, so
+gradients close over them.
 """
 
 from __future__ import annotations

@@ -202,8 +202,8 @@ def huber_loss(input: Value, target: Value, reduction: str = "mean", delta: floa
 class Picking(NamedTuple):
     """How classes are picked and weighed.
 
-    For each row and position i the loss is Σ_c q(i, c) · (−log p(i, c)), with q the smoothed one-hot of the target times
-    the weight, and 0 everywhere for a target that is ignored.
+    For each row and position i the loss is Σ_c q(i, c) · (−log p(i, c)), with q the smoothed one-hot of the target
+    times the weight, and 0 everywhere for a target that is ignored.
     """
 
     ignore_index: int
@@ -653,9 +653,8 @@ def kl_div(input: Value, target: Value, reduction: str = "mean", log_target: boo
     if log_target:
         loss = mul(on.exp(target), sub(target, input))
     else:
-        positive = on.ne(target, 0)
-        safe = select(positive, target, 1.0)
-        loss = sub(mul(target, select(positive, on.log(safe), 0.0)), mul(target, input))
+        entropy = select(on.eq(target, 0), 0.0, mul(target, on.log(target)))
+        loss = sub(entropy, mul(target, input))
     if reduction == "batchmean":
         total = sum_(loss)
         return on.div(total, input.shape[0]) if input.ndim else total

@@ -165,6 +165,7 @@ def _norm_op(name: str, grad_name: str) -> Op:
 STANDARDIZE = _norm_op("standardize", "Standardize")
 LAYER_NORM = _norm_op("layer_norm", "NativeLayerNorm")
 GROUP_NORM = _norm_op("group_norm", "NativeGroupNorm")
+BATCH_NORM = _norm_op("batch_norm", "NativeBatchNorm")
 RMS_NORM = _norm_op("rms_norm", "FusedRmsNorm")
 
 
@@ -297,26 +298,22 @@ def group_norm(
     return _record(GROUP_NORM, input, weight, bias, Groups(view, (2,), float(eps)), _channel_shape(input))
 
 
-@public(function=False, method=False)
-def instance_norm_apply(
-    input: Value, weight: Value | None = None, bias: Value | None = None, eps: float = 1e-5
-) -> Value:
-    """Each channel of each sample to mean 0 and variance 1, times weight, plus bias."""
-    n, c = input.shape[:2]
-    view = (n, c, math.prod(input.shape[2:]))
-    return _record(GROUP_NORM, input, weight, bias, Groups(view, (2,), float(eps)), _channel_shape(input))
-
-
 def _batch_axes(x: Value) -> tuple[int, ...]:
     return (0, *range(2, x.ndim))
 
 
-def _check_batch_norm(x: Value, **vectors: Value | None) -> None:
-    """PyTorch's errors for statistics and parameters that do not fit the channels of the input."""
+def check_batch_norm(
+    input: Value, mean: Value | None, var: Value | None, weight: Value | None, bias: Value | None, training: bool
+) -> None:
+    """PyTorch's errors for statistics and parameters that are missing or do not fit the channels of the input."""
+    vectors = {"running_mean": mean, "running_var": var, "weight": weight, "bias": bias}
+    for name in ("running_mean", "running_var"):
+        if not training and vectors[name] is None:
+            raise RuntimeError(f"{name} must be defined in evaluation mode")
     for name, value in vectors.items():
-        if value is not None and value.size != x.shape[1]:
-            raise RuntimeError(f"{name} should contain {x.shape[1]} elements not {value.size}")
-    _check_float(x, "batch_norm")
+        if value is not None and value.size != input.shape[1]:
+            raise RuntimeError(f"{name} should contain {input.shape[1]} elements not {value.size}")
+    _check_float(input, "batch_norm")
 
 
 def _lower_stats(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
@@ -335,14 +332,17 @@ def _stats_spec(x: Value, axes: tuple[int, ...]) -> list[Spec]:
 STATS = Op("batch_norm_stats", _stats_spec, _lower_stats)
 
 
-@public(function=False, method=False)
-def batch_norm_stats(input: Value) -> tuple[Value, Value]:
+def batch_norm_stats(x: Value) -> tuple[Value, Value]:
     """Mean and biased variance of each channel (axis 1), in float32 for 16-bit inputs; no gradient."""
-    _check_float(input, "batch_norm")
-    return STATS(input, attrs=(_batch_axes(input),))
+    return STATS(x, attrs=(_batch_axes(x),))
 
 
-def _lower_batch_norm(x: Node, mean: Node, var: Node, *rest: Any) -> Node:
+def batch_norm_train(x: Value, weight: Value | None, bias: Value | None, eps: float) -> Value:
+    """Batch normalisation with the batch's own statistics, through which the gradient flows too."""
+    return _record(BATCH_NORM, x, weight, bias, Groups(x.shape, _batch_axes(x), float(eps)), _channel_shape(x))
+
+
+def _lower_apply(x: Node, mean: Node, var: Node, *rest: Any) -> Node:
     *parameters, eps, has_weight, has_bias = rest
     shape = (x.shape[1], *(1,) * (len(x.shape) - 2))
     start = Formula(wide(x))
@@ -353,7 +353,7 @@ def _lower_batch_norm(x: Node, mean: Node, var: Node, *rest: Any) -> Node:
     return p.cast((y + formulas[-1] if has_bias else y).node, x.dtype)
 
 
-def _given_vjp(g: Value, v: Value) -> tuple:
+def _apply_vjp(g: Value, v: Value) -> tuple:
     """With statistics that are numbers of their own."""
     x, mean, var, *parameters = v.inputs
     eps, has_weight, has_bias = v.attrs
@@ -371,67 +371,21 @@ def _given_vjp(g: Value, v: Value) -> tuple:
     return tuple(found)
 
 
-def _batch_vjp(g: Value, v: Value) -> tuple:
-    """With the batch's own statistics, through which the gradient flows too."""
-    x, _, _, *parameters = v.inputs
-    eps, has_weight, has_bias = v.attrs
-    how, shape, axes = Groups(x.shape, _batch_axes(x), eps), _channel_shape(x), _batch_axes(x)
-    scaled = mul(g, reshape(parameters[0], shape)) if has_weight else g
-    found: list[Value | None] = [
-        STANDARDIZE_BACKWARD(scaled, x, attrs=(how,)) if x.needs_grad else None,
-        None,
-        None,
-    ]
-    if has_weight:
-        u = STANDARDIZE(x, attrs=(how, False, False, ()))
-        found.append(sum_(mul(g, u), axes) if parameters[0].needs_grad else None)
-    if has_bias:
-        found.append(sum_(g, axes) if parameters[-1].needs_grad else None)
-    return tuple(found)
-
-
-def _same_as_x(x: Value, *rest: Any) -> Spec:
-    return Spec(x.shape, x.dtype)
-
-
-BATCH_NORM_EVAL = Op(
-    "batch_norm_eval",
-    _same_as_x,
-    _lower_batch_norm,
-    _given_vjp,
+BATCH_NORM_APPLY = Op(
+    "batch_norm_apply",
+    lambda x, *rest: Spec(x.shape, x.dtype),
+    _lower_apply,
+    _apply_vjp,
     ((2, 3), (2, 3), (0, 1, 2, 3), (0, 1, 2), ()),
     "NativeBatchNorm",
 )
-BATCH_NORM = Op("batch_norm", _same_as_x, _lower_batch_norm, _batch_vjp, ((0, 3), (), (), (0,), ()), "NativeBatchNorm")
 
 
-def _record_batch_norm(
-    op: Op, x: Value, mean: Value, var: Value, weight: Value | None, bias: Value | None, eps: float
-) -> Value:
-    _check_batch_norm(x, running_mean=mean, running_var=var, weight=weight, bias=bias)
-    parameters = [n for n in (weight, bias) if n is not None]
-    return op(x, mean, var, *parameters, attrs=(float(eps), weight is not None, bias is not None))
-
-
-@public(function=False, method=False)
-def batch_norm_apply(
-    input: Value, mean: Value, var: Value, weight: Value | None, bias: Value | None, eps: float
-) -> Value:
-    """(x − mean) / √(var + eps) · weight + bias with the input's own ``batch_norm_stats``.
-
-    The gradient of the input includes the way through its mean and variance.
-    """
-    return _record_batch_norm(BATCH_NORM, input, mean, var, weight, bias, eps)
-
-
-@public(function=False, method=False)
-def batch_norm_eval(
-    input: Value, mean: Value | None, var: Value | None, weight: Value | None, bias: Value | None, eps: float
-) -> Value:
+def batch_norm_apply(x: Value, mean: Value, var: Value, weight: Value | None, bias: Value | None, eps: float) -> Value:
     """(x − mean) / √(var + eps) · weight + bias for each channel, with given statistics."""
-    if mean is None or var is None:
-        raise RuntimeError(f"running_{'mean' if mean is None else 'var'} must be defined in evaluation mode")
-    return _record_batch_norm(BATCH_NORM_EVAL, input, mean, var, weight, bias, eps)
+    parameters = [n for n in (weight, bias) if n is not None]
+    attrs = (float(eps), weight is not None, bias is not None)
+    return BATCH_NORM_APPLY(x, mean, var, *parameters, attrs=attrs)
 
 
 # ---- vectors to length 1, and how far they are apart
