@@ -15,7 +15,7 @@ from luchina.graph.value import mode
 from luchina.ops import creation as ops
 from luchina.ops.movement import CLONE, expand
 from luchina.ops.pointwise import cast
-from luchina.overlap import check_partial_overlap, each_once
+from luchina.overlap import check_partial_overlap, each_once, replacing
 from luchina.tensor import Tensor, wrap_value
 
 
@@ -105,7 +105,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
             f"The size of tensor a ({self.shape[max(lead + axis, 0)] if self.ndim else 1}) must match the size of tensor b "
             f"({value.shape[axis]}) at non-singleton dimension {max(lead + axis, 0)}"
         )
-    self._write(expand(value, tuple(self.shape)))
+    self._write(replacing(self, expand(value, tuple(self.shape))))
     return self
 
 
@@ -116,7 +116,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         write(target, ops.fill(target._read(), value._read()))
     else:
-        target._write(ops.fill(target._read(), value))
+        target._write(replacing(target, ops.fill(target._read(), value)))
     return self
 
 
@@ -124,7 +124,7 @@ def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
     target = each_once(self)
     target._check_writable()
-    target._write(ops.zero(target._read()))
+    target._write(replacing(target, ops.zero(target._read())))
     return self
 
 

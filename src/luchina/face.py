@@ -19,7 +19,7 @@ from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import DECLARED, PUBLIC
 from luchina.overlap import check_partial_overlap
-from luchina.tensor import Tensor, wrap_value
+from luchina.tensor import Tensor, alias, wrap_value
 
 _PLAIN = frozenset({int, float, bool, str, type(None), dtypes.dtype})
 
@@ -149,8 +149,10 @@ def in_place(call: Callable[..., Any], name: str) -> Callable[..., Any]:
         for other in args:
             if isinstance(other, Tensor) and other._storage is self._storage:
                 check_partial_overlap(self, other)
-        value = call(self._read(), *[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()})
-        write(self, value, name)
+        own, others = self._read(), [read(a) for a in args]
+        if mode.grad and (own.needs_grad or any(v.__class__ is Value and v.needs_grad for v in others)):
+            own = alias(own)  # the derivative reads what was here before, which this very write does not spoil
+        write(self, call(own, *others, **{k: read(v) for k, v in kwargs.items()}), name)
         return self
 
     method.__name__ = name
@@ -216,6 +218,8 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
             right = other._read()
         else:
             return NotImplemented
+        if reflected and name == "div":  # as PyTorch: its rounding, and its derivative reads the result
+            return self.reciprocal() * other
         left = self._read()
         result = wrap_value(call(right, left) if reflected else call(left, right))
         if self._storage.lent or (right.__class__ is Value and other._storage.lent):

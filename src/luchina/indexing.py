@@ -13,7 +13,7 @@ from luchina.graph.value import Value
 from luchina.ops.movement import expand, reshape
 from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import as_value
-from luchina.overlap import check_partial_overlap, each_once
+from luchina.overlap import check_partial_overlap, each_once, replacing
 from luchina.tensor import Tensor, view_of, wrap_value
 
 
@@ -220,7 +220,8 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         _assign(each_once(x) if source.ndim == 0 else x, cast(source, self.dtype))
         return
     self._check_writable()
-    if source.dtype is not self.dtype and source.ndim:
+    masks = [i for i in indices if i is not None and i.dtype is dtypes.bool_]
+    if source.dtype is not self.dtype and isinstance(value, Tensor) and not (masks and (source.ndim == 0 or key is True)):
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {dtype_title(self.dtype)} for the "
             f"destination and {dtype_title(source.dtype)} for the source."
@@ -249,7 +250,7 @@ def _assign(target: Tensor, source: Value) -> None:
             f"({source.shape[axis]}) at non-singleton dimension {lead + axis}.  Target sizes: {list(target.shape)}.  "
             f"Tensor sizes: {list(source.shape)}"
         )
-    target._write(expand(source, tuple(target.shape)))
+    target._write(replacing(target, expand(source, tuple(target.shape))))
 
 
 def put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:

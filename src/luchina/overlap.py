@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from luchina import dtypes
+from luchina.graph.value import Value, mode
+from luchina.ops.registry import full
+from luchina.ops.select import where
 from luchina.tensor import Tensor
+
+
+def replacing(target: Tensor, new: Value) -> Value:
+    """``new`` for all of ``target``, still a function of what was there: with gradient 0, as in PyTorch, not without."""
+    old = target._read()
+    if not (mode.grad and old.needs_grad and target._is_whole()):
+        return new
+    return where(full(old.shape, 1, dtypes.bool_), new, old)
 
 
 def each_once(x: Tensor) -> Tensor:
