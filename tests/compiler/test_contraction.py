@@ -78,9 +78,7 @@ def laid_out(array: np.ndarray, layout: str) -> np.ndarray:
 def dot(a: np.ndarray, b: np.ndarray, c: np.ndarray, dtype: str) -> list:
     slots = Slots(3)
     shape = (a.shape[0], a.shape[1], b.shape[2], a.shape[2])
-    calls = contraction.dot(
-        window(0, a, dtype), window(1, b, dtype), [window(2, c, dtype)], shape, host(), slots, None
-    )
+    calls = contraction.dot(window(0, a, dtype), window(1, b, dtype), [window(2, c, dtype)], shape, host(), slots, None)
     run(calls, [a, b, c], slots)
     return calls
 
@@ -206,9 +204,7 @@ def test_the_epilogue_is_applied_once_and_each_output_is_written(shape, bias_axi
     post = np.full((batch, n, m), np.nan, "float32")
     slots = Slots(6)
     strides = (0, 1, 0) if bias_axis == "rows" else (0, 0, 1)
-    epilogue = Epilogue(
-        relu_of_biased("float32"), (Window(2, 0, strides, "float32"), window(3, scale[:, :, ::2]))
-    )
+    epilogue = Epilogue(relu_of_biased("float32"), (Window(2, 0, strides, "float32"), window(3, scale[:, :, ::2])))
     calls = contraction.dot(
         window(0, a), window(1, b), [window(4, pre), window(5, post.swapaxes(1, 2))], shape, host(), slots, epilogue
     )
@@ -310,7 +306,7 @@ def test_convolution_of_channels_last_images(kind):
     import torch
 
     case = CONVOLUTIONS["same, long rows"]
-    x_shape, (out_channels, *taps), stride, padding, dilation, groups = case
+    x_shape, (out_channels, *taps), *_ = case
     w_shape = (out_channels, x_shape[1], *taps)
     x, w = sample(x_shape, "float32", 1)[0], sample(w_shape, "float32", 2)[0]
     y_shape = (x_shape[0], out_channels, *x_shape[2:])

@@ -55,8 +55,8 @@ def emit(spec: Spec, target: Target, name: str) -> str:
                         part.next = [e.add(total, value) if element[0] == "i" else e.bin("fadd", total, value)]
                     e.store(part.carried[0], e.gep(element, Operand("ptr", "%scratch"), column.index), 4)
                 e.raw(
-                    f"call void @{name}.write(ptr %params, ptr %table, ptr %scratch, {batch}, i64 0, {row.index}, i64 1, "
-                    f"{panel.index}, {columns}, {offsets})"
+                    f"call void @{name}.write(ptr %params, ptr %table, ptr %scratch, {batch}, i64 0, "
+                    f"{row.index}, i64 1, {panel.index}, {columns}, {offsets})"
                 )
     declarations: dict[str, str] = {}
     functions = []

@@ -222,7 +222,7 @@ def _tables(
     axes: Sequence[_Axis],
 ) -> dict[str, int]:
     """The numbers of the digits: extents along n and k, strides of the operands, positions in the image."""
-    numbers = {}
+    numbers: dict[str, int] = {}
     for axis, extents in (("n", n), ("k", k)):
         for level, extent in enumerate((extents[1] * extents[2], extents[2])):
             multiplier, shift = magic(max(1, extent))
@@ -230,8 +230,9 @@ def _tables(
             numbers[f"{axis}_{level}_shift"] = shift
     for name, strides in (("ak", a_k), ("bx", b_x), ("bk", b_k)):
         numbers |= {f"{name}_{i}": stride for i, stride in enumerate(strides)}
-    for name, bound, axis in zip("hw", ("height", "width"), axes, strict=True):
-        numbers |= {f"{name}_x": axis.x, f"{name}_k": axis.k, f"{name}_0": axis.start, bound: axis.bound}
+    for name, bound, position in zip("hw", ("height", "width"), axes, strict=True):
+        numbers |= {f"{name}_x": position.x, f"{name}_k": position.k, f"{name}_0": position.start}
+        numbers[bound] = position.bound
     reach = max(
         sum(abs(s) * max(0, e - 1) for s, e in zip(strides, extents, strict=True))
         for strides, extents in ((a_k, k), (b_x, n), (b_k, k))
@@ -253,13 +254,9 @@ def _digit_window(
     return w.dtype, kind, numbers | {f"n_{i}": stride for i, stride in enumerate(n)}
 
 
-def _image_window(
-    w: Window, channels: int, size: Sequence[int], readable: bool
-) -> tuple[str, str, dict[str, int]]:
+def _image_window(w: Window, channels: int, size: Sequence[int], readable: bool) -> tuple[str, str, dict[str, int]]:
     image, channel, row, column = w.strides
-    return _digit_window(
-        w, w.offset, channels * channel, channel, (image, row, column), (2, *size), readable
-    )
+    return _digit_window(w, w.offset, channels * channel, channel, (image, row, column), (2, *size), readable)
 
 
 def _phase_window(

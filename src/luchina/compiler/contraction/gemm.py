@@ -42,7 +42,7 @@ def dot(
         batch, m = 1, batch * m  # one matrix for the whole batch: its rows are stacked
     a_batch, a_m, a_k = a.strides
     b_batch, b_k, b_n = b.strides
-    mr, nv = tiles.choose_tile(target, a.dtype, m, n)
+    _, nv = tiles.choose_tile(target, a.dtype, m, n)
     nr = nv * target.lanes(ACCUMULATE[a.dtype])
     a_direct = n <= DIRECT_A_PANELS * nr
     b_direct = b_n == 1 and (m <= DIRECT_B_ROWS or n * k <= DIRECT_B_ELEMENTS)

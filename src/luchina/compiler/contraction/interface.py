@@ -27,8 +27,8 @@ class Window(NamedTuple):
 class Epilogue(NamedTuple):
     """What is done to each element of the result before it is written.
 
-    ``body.inputs[0]`` is the accumulated element (of the contraction's dtype, 16-bit floats still in float32); its other
-    inputs are ``operands``, windows over the axes of the result. Each output of the body is written to one window.
+    ``body.inputs[0]`` is the accumulated element (of the contraction's dtype, 16-bit floats still in float32); its
+    other inputs are ``operands``, windows over the axes of the result. Each output of the body has one window.
     """
 
     body: Body

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from luchina.compiler.ir import Emitter, Operand, lanes_of, mangle, vector
 from luchina.compiler.contraction.spec import Params
+from luchina.compiler.ir import Emitter, Operand, lanes_of, mangle, vector
 
 
 def iota(lanes: int, element: str = "i32") -> Operand:
@@ -30,9 +30,9 @@ def least(e: Emitter, a: Operand, b: Operand) -> Operand:
     return e.select(e.icmp("slt", a, b), a, b)
 
 
-def masked_load(e: Emitter, type_: str, pointer: Operand, mask: Operand) -> Operand:
-    """Zero where the mask is off; memory there is not touched."""
-    return e.call(type_, f"llvm.masked.load.{mangle(type_)}.p0", pointer, mask, e.const(type_, 0))
+def masked_load(e: Emitter, type_: str, pointer: Operand, mask: Operand, other: Operand | None = None) -> Operand:
+    """Zero (or ``other``) where the mask is off; memory there is not touched."""
+    return e.call(type_, f"llvm.masked.load.{mangle(type_)}.p0", pointer, mask, other or e.const(type_, 0))
 
 
 def masked_store(e: Emitter, value: Operand, pointer: Operand, mask: Operand) -> None:
@@ -55,13 +55,26 @@ def scatter(e: Emitter, value: Operand, pointers: Operand, mask: Operand) -> Non
     e.call("void", name, value, pointers, mask)
 
 
+def invert(e: Emitter, mask: Operand) -> Operand:
+    """The other lanes."""
+    return e.bin("xor", mask, e.const(mask.type, 1))
+
+
+def every(e: Emitter, mask: Operand) -> Operand:
+    """i1: whether all lanes are on."""
+    lanes = lanes_of(mask.type)
+    bits = e.inst(f"i{lanes}", f"bitcast {mask} to i{lanes}")
+    return e.icmp("eq", bits, e.const(bits.type, -1))
+
+
+def run_from(e: Emitter, offsets: Operand, start: Operand) -> Operand:
+    """Lanes whose offset is ``start`` plus their number."""
+    return e.icmp("eq", offsets, counting(e, start, lanes_of(offsets.type)))
+
+
 def is_run(e: Emitter, offsets: Operand, valid: Operand) -> Operand:
     """i1: whether the valid lanes are adjacent, counted from lane 0."""
-    lanes = lanes_of(offsets.type)
-    expected = counting(e, e.extract(offsets, 0), lanes)
-    fits = e.bin("or", e.icmp("eq", offsets, expected), e.bin("xor", valid, e.const(valid.type, 1)))
-    bits = e.inst(f"i{lanes}", f"bitcast {fits} to i{lanes}")
-    return e.icmp("eq", bits, e.const(bits.type, -1))
+    return every(e, e.bin("or", run_from(e, offsets, e.extract(offsets, 0)), invert(e, valid)))
 
 
 def digits(e: Emitter, params: Params, axis: str, index: Operand) -> list[Operand]:
@@ -144,7 +157,7 @@ def _transpose_chunks(
     if count == 1:
         return rows
     if count == 2:
-        return [pick(*rows, 0), pick(*rows, 1)]
+        return [pick(rows[0], rows[1], first) for first in (0, 1)]
     even = pick(rows[0], rows[1], 0), pick(rows[2], rows[3], 0)
     odd = pick(rows[0], rows[1], 1), pick(rows[2], rows[3], 1)
-    return [pick(*even, 0), pick(*odd, 0), pick(*even, 1), pick(*odd, 1)]
+    return [pick(pair[0], pair[1], first) for first in (0, 1) for pair in (even, odd)]

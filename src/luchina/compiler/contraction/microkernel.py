@@ -80,9 +80,7 @@ def emit_micro(spec: Spec, target: Target) -> Emitter:
             else:
                 left = e.load(element, e.gep(element, a_panel, m), 4)
             left = e.splat(left, lanes)
-            new += [
-                multiply_add(e, target, left, right[j], sums[m * spec.nv + j]) for j in range(spec.nv)
-            ]
+            new += [multiply_add(e, target, left, right[j], sums[m * spec.nv + j]) for j in range(spec.nv)]
         loop.next = new + following
     sums = loop.carried[: spec.mr * spec.nv]
     places = [e.gep(element, c, i * lanes) for i in range(len(sums))]

@@ -166,10 +166,14 @@ class _Packer:
                 self.stage(v.masked_load(e, self.wide, pointer, inside), lane.index)
             self.store_square(to, loop.index)
 
-    def stage(self, raw: Operand, lane: Operand) -> None:
-        """Keep one row of a square."""
+    def stage(self, raw: Operand, lane: Operand, only: Operand | None = None) -> None:
+        """Keep one row of a square, or ``only`` some columns of it."""
         e = self.e
-        e.store(loaded(e, self.dtype, raw), e.gep(self.packed, self.square_at, e.mul(lane, self.lanes)), 64)
+        value, place = loaded(e, self.dtype, raw), e.gep(self.packed, self.square_at, e.mul(lane, self.lanes))
+        if only is None:
+            e.store(value, place, 64)
+        else:
+            v.masked_store(e, value, place, only)
 
     def store_square(self, to: Operand, row: Operand) -> None:
         e = self.e
@@ -228,14 +232,29 @@ class _Packer:
             self.store(v.gather(e, self.wide, pointers, self.mask_at(lane, loop.index)), to, loop.index)
 
     def runs_x(self, to: Operand) -> None:
+        """Vectors that are one run or two are loaded whole, others are gathered."""
         e = self.e
         lane = self.place()
-        run = v.is_run(e, lane.offsets, lane.valid)
-        start = e.gep(self.stored, self.base, e.cast("sext", e.extract(lane.offsets, 0), "i64"))
-        with e.loop(e.i64(0), e.select(run, self.count, e.i64(0))) as loop:
-            pointer = e.gep(self.stored, start, e.cast("sext", self.table("offset", loop.index), "i64"))
+        begin = e.extract(lane.offsets, 0)
+        second = e.sub(e.extract(lane.offsets, self.lanes - 1), self.lanes - 1)
+        near = v.run_from(e, lane.offsets, begin)
+        far = e.bin("and", v.run_from(e, lane.offsets, second), v.invert(e, near))
+        absent = v.invert(e, lane.valid)
+        one = v.every(e, e.bin("or", near, absent))
+        two = e.bin("and", v.every(e, e.bin("or", e.bin("or", near, far), absent)), e.bin("xor", one, e.const("i1", 1)))
+        starts = [e.gep(self.stored, self.base, e.cast("sext", start, "i64")) for start in (begin, second)]
+        zero = e.i64(0)
+        with e.loop(zero, e.select(one, self.count, zero)) as loop:
+            pointer = e.gep(self.stored, starts[0], e.cast("sext", self.table("offset", loop.index), "i64"))
             self.store(v.masked_load(e, self.wide, pointer, self.mask_at(lane, loop.index)), to, loop.index)
-        self.gather_rows(lane, to, e.i64(0), e.select(run, e.i64(0), self.count))
+        with e.loop(zero, e.select(two, self.count, zero)) as loop:
+            offset = e.cast("sext", self.table("offset", loop.index), "i64")
+            inside = self.mask_at(lane, loop.index)
+            raw = v.masked_load(e, self.wide, e.gep(self.stored, starts[0], offset), e.bin("and", inside, near))
+            pointer = e.gep(self.stored, starts[1], offset)
+            self.store(v.masked_load(e, self.wide, pointer, e.bin("and", inside, far), raw), to, loop.index)
+        runs = e.bin("or", one, two)
+        self.gather_rows(lane, to, zero, e.select(runs, zero, self.count))
 
     def runs_k(self, to: Operand) -> None:
         e = self.e
@@ -243,18 +262,29 @@ class _Packer:
         for number, vector_ in enumerate((lane.offsets, lane.row, lane.column)):
             if vector_ is not None:
                 e.store(vector_, e.gep("i32", self.room, number * self.lanes), 4)
+        last = e.sub(self.count, 1)
         with e.loop(e.i64(0), self.count, self.lanes) as loop:
             left = e.sub(self.count, loop.index)
             exists = v.below(e, left, self.lanes)
             offsets = self.table("offset", loop.index, self.lanes)
-            run = v.is_run(e, offsets, exists)
-            with e.when(run):
-                self.square(to, loop.index, exists, e.extract(offsets, 0))
-            stop = e.add(loop.index, e.select(e.icmp("slt", left, e.i64(self.lanes)), left, e.i64(self.lanes)))
-            self.gather_rows(lane, to, e.select(run, stop, loop.index), stop)
+            # At most two runs: one that begins with the first lane, one that ends with the last.
+            begin = e.extract(offsets, 0)
+            final = v.least(e, e.add(loop.index, self.lanes - 1), last)
+            back = e.cast("trunc", e.sub(final, loop.index), "i32")
+            second = e.sub(self.table("offset", final), back)
+            near = e.bin("and", v.run_from(e, offsets, begin), exists)
+            far = e.bin("and", e.bin("and", v.run_from(e, offsets, second), exists), v.invert(e, near))
+            runs = v.every(e, e.bin("or", e.bin("or", near, far), v.invert(e, exists)))
+            with e.when(runs):
+                self.stage_run(loop.index, near, begin, None)
+                with e.when(e.icmp("ne", begin, second)):
+                    self.stage_run(loop.index, far, second, far)
+                self.store_square(to, loop.index)
+            stop = e.add(loop.index, v.least(e, left, e.i64(self.lanes)))
+            self.gather_rows(lane, to, e.select(runs, stop, loop.index), stop)
 
-    def square(self, to: Operand, row: Operand, exists: Operand, offset: Operand) -> None:
-        """A run of k's of each lane, transposed."""
+    def stage_run(self, row: Operand, mask: Operand, offset: Operand, only: Operand | None) -> None:
+        """A run of k's of each lane into the square; ``only`` these columns of it."""
         e = self.e
         base = e.gep(self.stored, self.base, e.cast("sext", offset, "i64"))
         if self.bounded:
@@ -264,13 +294,12 @@ class _Packer:
                 e.load("i32", e.gep("i32", self.room, e.add(lane.index, i * self.lanes)), 4)
                 for i in range(3 if self.bounded else 1)
             ]
-            mask = exists
+            read = mask
             if self.bounded:
                 at = [e.add(h, e.splat(m, self.lanes)) for h, m in zip(here, mine[1:], strict=True)]
-                mask = e.bin("and", mask, self.inside(*at))
+                read = e.bin("and", mask, self.inside(*at))
             pointer = e.gep(self.stored, base, e.cast("sext", mine[0], "i64"))
-            self.stage(v.masked_load(e, self.wide, pointer, mask), lane.index)
-        self.store_square(to, row)
+            self.stage(v.masked_load(e, self.wide, pointer, read), lane.index, only)
 
 
 def emit_pack(spec: Spec, target: Target, operand: str) -> Emitter:

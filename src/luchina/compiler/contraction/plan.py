@@ -12,7 +12,6 @@ from luchina.compiler.body import ITEMSIZE, Body
 from luchina.compiler.contraction import combine, packing, template, tiles, writeback
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import ACCUMULATE, Spec, parameter_names
-from luchina.compiler.kernel import Kernel
 from luchina.compiler.target import Target
 
 # What packing an element costs, by how the operand is read.
@@ -55,8 +54,8 @@ def calls(problem: Problem, target: Target, temporary: Callable[[int], int]) -> 
     batch, m, n, k = problem.extents
     if batch * m * n == 0:
         return []
-    prices = [PACKING_PRICE[mode] for mode in (problem.a_mode, problem.b_mode)]
-    tile = tiles.tiling(target, problem.dtype, problem.extents, *prices, problem.parts)
+    price_a, price_b = PACKING_PRICE[problem.a_mode], PACKING_PRICE[problem.b_mode]
+    tile = tiles.tiling(target, problem.dtype, problem.extents, price_a, price_b, problem.parts)
     parts = ceil(k / tile.k_split) if k else 1
     if parts == 1:
         return [_main(problem, tile, problem.body, problem.operands, problem.outs, target)]
@@ -145,7 +144,7 @@ def _main(
 
 
 def _combine(problem: Problem, slot: int, parts: int, row: int, step: int, target: Target) -> Call:
-    batch, m, n, k = problem.extents
+    batch, m, n, _ = problem.extents
     lanes = target.lanes(ACCUMULATE[problem.dtype])
     nv = 4
     spec = Spec(

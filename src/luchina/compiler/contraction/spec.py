@@ -64,16 +64,16 @@ class Spec(NamedTuple):
 
 # Numbers of every kernel, in order; those of tables only where the operands are read by table.
 _COMMON = (
-    "M N K m_block n_block k_block k_split m_blocks n_blocks splits "
-    "at_b at_c at_tables at_columns c_step a_kept a_turn "
-    "a_slot a_offset a_batch a_x a_k b_slot b_offset b_batch b_x b_k"
-).split()
-_DIGITS = [f"{axis}_{level}_{what}" for axis in "nk" for level in "01" for what in ("extent", "magic", "shift")]
-_TABLES = [*_DIGITS] + (
-    "k_entries ak_0 ak_1 ak_2 bx_0 bx_1 bx_2 bk_0 bk_1 bk_2 "
-    "h_x h_k h_0 w_x w_k w_0 height width"
-).split()
-_WINDOW = "slot offset batch split m n_0 n_1 n_2".split()
+    *("M", "N", "K", "m_block", "n_block", "k_block", "k_split", "m_blocks", "n_blocks", "splits"),
+    *("at_b", "at_c", "at_tables", "at_columns", "c_step", "a_kept", "a_turn"),
+    *("a_slot", "a_offset", "a_batch", "a_x", "a_k", "b_slot", "b_offset", "b_batch", "b_x", "b_k"),
+)
+_TABLES = (
+    *(f"{axis}_{level}_{what}" for axis in "nk" for level in "01" for what in ("extent", "magic", "shift")),
+    *("k_entries", "ak_0", "ak_1", "ak_2", "bx_0", "bx_1", "bx_2", "bk_0", "bk_1", "bk_2"),
+    *("h_x", "h_k", "h_0", "w_x", "w_k", "w_0", "height", "width"),
+)
+_WINDOW = ["slot", "offset", "batch", "split", "m", "n_0", "n_1", "n_2"]
 
 
 def parameter_names(spec: Spec) -> list[str]:

@@ -1,8 +1,9 @@
 """The kernel round the micro-kernel: blocks of C, each in blocks of k; pack, multiply, write.
 
-A block is ``m_block`` rows by ``n_block`` columns of one batch and one part of K. For each ``k_block`` of its K it packs
-B's panels and A's, and goes over its tiles, whose sums stay in scratch until the last block of k, when the epilogue
-writes them. Blocks are independent; all sizes are run-time numbers found from the extents (``tiles.py``).
+A block is ``m_block`` rows by ``n_block`` columns of one batch and one part of K. For each ``k_block`` of its K it
+packs B's panels and A's, and goes over its tiles, whose sums stay in scratch until the last block of k, when the
+epilogue writes them. Packed rows of A may be kept for the blocks beside. Blocks are independent; all sizes are run-time
+numbers found from the extents (``tiles.py``).
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ class _Driver:
             loop.next = [self.block(loop.index, loop.carried[0])]
         return e
 
-    def pack(self, which: str, base: Operand, first: Operand, stop: Operand, k: Operand, count: Operand, to: Operand) -> None:
+    def pack(
+        self, which: str, base: Operand, first: Operand, stop: Operand, k: Operand, count: Operand, to: Operand
+    ) -> None:
         tables = self.e.gep("i8", self.pointer["scratch"], self.params["at_tables"])
         self.call(f"pack_{which}", self.pointer["params"], base, first, stop, k, count, to, tables)
 
@@ -93,8 +96,8 @@ class _Driver:
         e, p = self.e, self.params
         rows_of_a = e.bin("udiv", number, p["n_blocks"])
         index = {}
-        for axis, count in (("n", "n_blocks"), ("m", "m_blocks"), ("split", "splits")):
-            extent = p[count]
+        for axis, blocks in (("n", "n_blocks"), ("m", "m_blocks"), ("split", "splits")):
+            extent = p[blocks]
             rest = e.bin("udiv", number, extent)
             index[axis] = e.sub(number, e.mul(rest, extent))
             number = rest

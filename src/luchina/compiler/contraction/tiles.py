@@ -66,9 +66,10 @@ def choose_tile(target: Target, dtype: str, m: int, n: int) -> tuple[int, int]:
 
 
 def k_block(target: Target, k: int) -> int:
-    """Steps of a block of k: as even as can be, and a function of K alone, so that sums have one order."""
+    """Steps of a block of k: nearly even, and a function of K alone, so that sums have one order. A multiple of 64,
+    because runs of pixels seldom end there."""
     turns = max(1, ceil(k / BLOCKS[target.name][0]))
-    return padded(ceil(k / turns), 8)
+    return padded(ceil(k / turns), 64 if turns > 1 else 8)
 
 
 def tiling(
