@@ -32,6 +32,7 @@ class Counter:
     """How often the tensors that share it were written to in place."""
 
     __slots__ = ("version",)
+    inference = False  # made in inference mode
 
     def __init__(self) -> None:
         self.version = 0
@@ -40,6 +41,13 @@ class Counter:
     def title(dtype: Any) -> str:
         """PyTorch's name of a tensor type: ``FloatTensor``."""
         return _TITLES[dtype.name]
+
+
+class InferenceCounter(Counter):
+    """Of tensors made in inference mode: they may not be saved for backward, nor written to outside that mode."""
+
+    __slots__ = ()
+    inference = True
 
 
 class Storage:

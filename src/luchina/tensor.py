@@ -22,7 +22,7 @@ from luchina.graph.value import Value, detach, from_buffer, leaf, mode, recordin
 from luchina.ops.movement import CLONE, REWRITE, contiguous_strides, overlaps, reshape, strided, update
 from luchina.ops.pointwise import cast
 from luchina.shape import Size
-from luchina.storage import Counter, Storage
+from luchina.storage import Counter, InferenceCounter, Storage
 
 _handles = count()
 
@@ -133,7 +133,7 @@ _NODE_CLASSES: dict[str, type[Node]] = {}
 def grad_name(value: Value) -> str:
     """The name that PyTorch prints for the function which made a Value: ``MmBackward0``."""
     if value.op is None or value.op.name == "leaf":
-        return "AccumulateGrad"
+        return "torch::autograd::AccumulateGrad"
     op = value.op
     if op.name == "pick":
         op = value.inputs[0].op if value.inputs else op
@@ -261,6 +261,11 @@ class Tensor:
 
     def _check_writable(self) -> None:
         """PyTorch's errors for a write that autograd or the layout forbids; nothing is changed."""
+        if self._counter.inference and not mode.inference:
+            raise RuntimeError(
+                "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a "
+                "normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+            )
         if mode.grad and not self._detached:
             if self._leaf:
                 raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -350,6 +355,10 @@ class Tensor:
         """Where the window starts, in elements."""
         return self._offset
 
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode."""
+        return self._counter.inference
+
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in row-major order without gaps."""
         expected = 1
@@ -417,6 +426,8 @@ class Tensor:
         if requires_grad:
             if not self._dtype.is_floating_point:
                 raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            if self._counter.inference and not mode.inference:
+                raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
             if not self._leaf and not self._read().needs_grad:
                 self._leaf = True
                 self._hooks = self._hooks or TensorHooks(self)
@@ -854,7 +865,7 @@ def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
     if value.cell is not None or value.weak:
         value = alias(value)
     tensor = object.__new__(cls)
-    counter = Counter()
+    counter = InferenceCounter() if mode.inference else Counter()
     value.cell = counter
     tensor._storage = Storage(value)
     shape = value.shape

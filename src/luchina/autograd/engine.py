@@ -45,13 +45,13 @@ def backward(
     create_graph: bool,
     wanted: Sequence[Value] | None = None,
     accumulate: Sequence[Value] | None = None,
-    check: bool = True,
+    silent: bool = False,
 ) -> list[Value | None]:
     """Send the cotangents of ``roots`` back.
 
     With ``wanted``, return the cotangents of those Values (None where nothing reaches them) and touch no leaf. Otherwise
-    every leaf accumulates; with ``accumulate``, only those Values do (leaf or not). ``check`` looks whether what the
-    derivatives read is still there and unchanged.
+    every leaf accumulates; with ``accumulate``, only those Values do (leaf or not). ``silent`` calls no hooks and does not
+    look whether what the derivatives read is still there and unchanged.
     """
     order = reachable([value for value, _ in roots])
     targets = wanted if wanted is not None else accumulate
@@ -68,7 +68,7 @@ def backward(
             gradient = cotangents.pop(id(value), None)
             if gradient is None:
                 continue
-            if value.hooks is not None and type(gradient) is not list:
+            if value.hooks is not None and not silent and type(gradient) is not list:
                 gradient = value.hooks.transform(gradient)
             if id(value) in asked:
                 caught[id(value)] = gradient
@@ -78,7 +78,7 @@ def backward(
                 continue
             if needed is not None and id(value) not in needed:
                 continue
-            if check:
+            if not silent:
                 check_usable(value)
             _propagate(value, gradient, cotangents, needed)
         if accumulate is not None:
@@ -148,8 +148,8 @@ def release(value: Value) -> None:
 
 def check_usable(value: Value) -> None:
     """PyTorch's errors if what the derivative reads was let go of, or changed, in the meantime."""
-    if value.op is PICK:
-        return
+    if value.op is PICK or value.context is not None:
+        return  # a user's function guards what it saved by itself
     if value.freed and saves(value):
         raise RuntimeError(TWICE)
     check_unmodified(value)

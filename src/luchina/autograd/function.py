@@ -88,7 +88,7 @@ def _vjp(gradients: list[Value | None], value: Value) -> tuple:
             cotangents.append(None)
             continue
         if not isinstance(gradient, Tensor):
-            raise TypeError(f"expected Variable or None (got {type(gradient).__name__})")
+            raise RuntimeError(f"expected Variable or None (got {type(gradient).__name__})")
         if gradient.shape != source.shape and gradient.numel() != source.size:
             raise RuntimeError(
                 f"Function {function.__name__}Backward returned an invalid gradient at index {position} - got "
@@ -117,13 +117,6 @@ class Function:
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
             "backward mode AD."
-        )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise RuntimeError(
-            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke "
-            "them on the class itself. Instantiating an autograd function will raise an error in a future version of "
-            "PyTorch."
         )
 
     @classmethod

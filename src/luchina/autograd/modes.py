@@ -96,10 +96,7 @@ class enable_grad(no_grad):
 
 
 class inference_mode(_GradMode):
-    """``no_grad``, and what is made inside may not be used in a recorded graph later.
-
-    Here it is ``no_grad``: nothing is saved by forbidding more.
-    """
+    """``no_grad``, and what is made inside may not be saved for a backward pass, nor written to outside."""
 
     def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)

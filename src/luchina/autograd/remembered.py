@@ -60,7 +60,7 @@ def _derive(loss: Value) -> tuple[list[Value], list[Value]]:
     before, mode.grad = mode.grad, False
     try:
         one = full(loss.shape, 1, loss.dtype)
-        gradients = engine.backward([(loss, one)], retain_graph=True, create_graph=False, wanted=leaves, check=False)
+        gradients = engine.backward([(loss, one)], retain_graph=True, create_graph=False, wanted=leaves, silent=True)
     finally:
         mode.grad = before
     # Numbers that occur in the derivatives' formulas are not leaves of what the user recorded.
@@ -75,7 +75,7 @@ def _learn(loss: Value) -> Plan | None:
     that is still pending."""
     order = engine.reachable([loss])
     leaves = [v for v in order if v.op is None or v.op.vjp is None]
-    if any(v.buffer is None or v.hooks is None for v in leaves):
+    if any(v.buffer is None or v.hooks is None or not v.hooks.plain() for v in leaves):
         return None
     if any(v.buffer is not None and v.op is not None and v.op.vjp is not None for v in order):
         return None

@@ -7,6 +7,7 @@ program, so that a training step (forward, gradients, update) is one program. A 
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +37,7 @@ class Run(NamedTuple):
     new: bool
 
 
+_lock = threading.RLock()
 _programs: dict[tuple[int, ...], Program] = {}
 _watched: list[weakref.ref] = []  # holders (storages) of Values that were pending when they were recorded
 observers: list[Callable[[Run], None]] = []  # told of every run; ``luchina explain`` listens here
@@ -61,6 +63,11 @@ def pending_count() -> int:
 
 def realize(values: Iterable[Value]) -> None:
     """Compute ``values`` and whatever else is pending and alive."""
+    with _lock:
+        _realize(values)
+
+
+def _realize(values: Iterable[Value]) -> None:
     targets: list[Value] = []
     seen: set[Value] = set()
     for reference in _watched:
@@ -82,7 +89,8 @@ def realize(values: Iterable[Value]) -> None:
 def realize_only(value: Value) -> None:
     """Compute one Value and what it needs, leaving everything else pending: for an index that must be checked now."""
     if value.buffer is None:
-        _run([value])
+        with _lock:
+            _run([value])
 
 
 def walk(targets: Sequence[Value]) -> tuple[list[Value], list[Value]]:

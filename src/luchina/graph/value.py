@@ -7,6 +7,7 @@ needs a gradient knows its operation and its inputs.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -83,6 +84,10 @@ class Op:
         if entry is None:
             entry = _intern(key, self.infer(*inputs, *attrs))
         number, spec = entry
+        if needs_grad:
+            for v in inputs:
+                if v.cell is not None and v.cell.inference:
+                    _refuse_inference(self, inputs)
         if type(spec) is Spec:
             if needs_grad and not spec.dtype.is_floating_point:
                 needs_grad = False
@@ -111,14 +116,22 @@ class Op:
         )
 
 
-class Mode:
-    """Whether what is recorded now takes part in gradients."""
+def _refuse_inference(op: Op, inputs: tuple[Value, ...]) -> None:
+    for source, reads in zip(inputs, op.reads):
+        for number in reads if source.needs_grad else ():
+            if 0 <= number < len(inputs) and inputs[number].cell is not None and inputs[number].cell.inference:
+                raise RuntimeError(
+                    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+                    "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
+                    "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`."
+                )
 
-    __slots__ = ("grad", "inference")
 
-    def __init__(self) -> None:
-        self.grad = True
-        self.inference = False
+class Mode(threading.local):
+    """Whether what is recorded now takes part in gradients; each thread has its own."""
+
+    grad = True
+    inference = False
 
 
 mode = Mode()

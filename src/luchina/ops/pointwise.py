@@ -454,6 +454,8 @@ def fmod(input: Any, other: Any) -> Value:
 # ---- powers
 
 _EXACT_POWERS: dict[float, Callable[[Node], Node]] = {
+    0: lambda x: p.const(1, x.dtype, x.shape),
+    1: lambda x: x,
     2: lambda x: p.binary("mul", x, x),
     3: lambda x: p.binary("mul", p.binary("mul", x, x), x),
     0.5: lambda x: p.unary("sqrt", x),
@@ -499,7 +501,7 @@ POW_NUMBER = Op(
     "pow",
     lambda x, exponent, d: Spec(x.shape, d),
     _lower_pow_number,
-    lambda g, v: (mul(g, mul(pow(_x(v), v.attrs[0] - 1), v.attrs[0])),),
+    lambda g, v: (mul(g, mul(pow(_x(v), v.attrs[0] - 1), v.attrs[0])) if v.attrs[0] else mul(_x(v), 0.0),),
     ((0,),),
 )
 
@@ -531,9 +533,7 @@ def pow(input: Any, exponent: Any) -> Value:
     a = as_value(input)
     if exponent.__class__ in (int, float):
         d = result_dtype(a, as_value(exponent))
-        if exponent == 1 and d is a.dtype and not a.weak:
-            return mul(a, 1)
-        if exponent in _EXACT_POWERS and (d.is_floating_point or exponent in (2, 3)):
+        if exponent in _EXACT_POWERS and not a.weak and (d.is_floating_point or exponent in (0, 1, 2, 3)):
             return POW_NUMBER(a, attrs=(exponent, d))
         if not d.is_floating_point and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
@@ -558,14 +558,16 @@ def rpow(input: Any, other: Any) -> Value:
     return pow(other, input)
 
 
-ATAN2 = _binary(
-    "atan2",
-    lambda g, v, a, b: (
-        mul(g, div(b, add(mul(a, a), mul(b, b)))) if a.needs_grad else None,
-        mul(g, div(neg(a), add(mul(a, a), mul(b, b)))) if b.needs_grad else None,
-    ),
-    ((0, 1), (0, 1)),
-)
+def _atan2_vjp(g: Value, v: Value, a: Value, b: Value) -> tuple:
+    """At the origin, where there is no slope, PyTorch gives 0."""
+    from luchina.ops.select import where
+
+    square = add(mul(a, a), mul(b, b))
+    share = where(eq(square, 0), 0.0, div(g, square))
+    return mul(share, b) if a.needs_grad else None, mul(share, neg(a)) if b.needs_grad else None
+
+
+ATAN2 = _binary("atan2", _atan2_vjp, ((0, 1), (0, 1)))
 
 
 @public("arctan2", inplace=True)
