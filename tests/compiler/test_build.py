@@ -491,3 +491,13 @@ def test_argmax_over_a_flattened_window():
     window = P.slice(x, (0, 1, 2), (3, 2, 3), (1, 1, 2))
     outs = [P.argreduce(op, P.reshape(window, (3, 6)), 1) for op in ("argmax", "argmin")]
     check([*outs, P.argreduce("argmax", P.reshape(P.permute(x, (2, 0, 1)), (8, 12)), 1)], [data((3, 4, 8))])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_every_other_element(dtype):
+    """Read and written at stride two, over whole vectors and a rest; nothing in between is touched."""
+    x, y = P.input(0, (4, 301), dtype), P.input(1, (600,), dtype)
+    even = P.slice(x, (0, 0), (4, 151), (1, 2))
+    odd = P.slice(x, (0, 299), (4, 150), (1, -2))
+    spread = P.update(P.reshape(x, (1204,)), y, (2,), 1)
+    check([P.binary("add", even, even), odd, spread], [data((4, 301), dtype), data((600,), dtype)])

@@ -57,3 +57,12 @@ def test_transposition_is_tiled():
     axes = arranged(extents, 2, forms, [0])
     assert len(axes.extents) == 4 and axes.extents[-1] == 32 and axes.forms[1][-1] == 1
     assert visited(axes.extents, axes.forms) == visited(extents, forms)
+
+
+def test_a_short_last_axis_gives_way_to_a_long_one():
+    """Unpooling by two: vectors along the rows, whatever lies between their elements."""
+    axes = arranged([100, 32, 2], 3, [[32, 1, 0], [64, 2, 1]], [0])
+    assert (axes.extents, axes.forms) == ([2, 3200], [[0, 1], [1, 2]])
+    # A contiguous short row is not worth it.
+    axes = arranged([100, 10], 2, [[10, 1], [0, 1], [10, 1]], [0, 1])
+    assert axes.extents == [100, 10]

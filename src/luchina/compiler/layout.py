@@ -14,6 +14,9 @@ TILE = 32
 # Below this many elements everything is in the first cache anyway.
 WORTH_TILING = 4096
 
+# Lanes of a vector, in estimates: shorter axes leave most of one unused.
+SHORT = 16
+
 Form = list[int]
 
 
@@ -39,6 +42,7 @@ class Axes:
         self.merge()
         self.choose_vector_axis()
         if not self.inner:
+            self.lengthen()
             self.tile()
         if self.along == "outer" and not self.outer:
             self._insert(0, 1)
@@ -98,6 +102,23 @@ class Axes:
             if any(form[self.outer :]):
                 score += (form[-1] == 1) - (self.outer > 0 and form[self.outer - 1] == 1)
         self.along = "inner" if score >= 0 or not self.outer else "outer"
+
+    def lengthen(self) -> None:
+        """A pointwise kernel whose last axis is shorter than a vector goes along the axis where it costs least."""
+        last = len(self.extents) - 1
+        if last < 1 or self.extents[last] >= SHORT:
+            return
+
+        def cost(axis: int) -> float:
+            """Estimated instructions for an element: a scattered access takes each lane by itself."""
+            groups = -(-self.extents[axis] // SHORT)
+            scattered = sum(form[axis] not in (0, 1) for form in self.forms)
+            return groups * (20 + len(self.forms) + 1.5 * SHORT * scattered) / self.extents[axis]
+
+        best = min(range(last, -1, -1), key=cost)
+        if best != last:
+            self._order([*(a for a in range(last + 1) if a != best), best])
+            self.merge()
 
     def tile(self) -> None:
         """Where something is read across the vectors but adjacently along another axis, run both in tiles."""

@@ -50,7 +50,7 @@ class Access(NamedTuple):
 
     kind: str  # load, store, index or mask
     dtype: str
-    vector: str  # stride along the vector axis: "0" the same element, "1" adjacent, "s" any
+    vector: str  # stride along the vector axis: "0" the same element, "1" adjacent, "2" every other one, "s" any
     inner: bool  # varies along the inner axes
     masks: tuple[str, ...] = ()  # bounds to respect, each with its class along the vector axis
     indexed: bool = False  # an index value times a row stride is added
@@ -179,7 +179,7 @@ class _Writer:
         self.full = is_full(spec)
         self.phase = phases_of(spec, self.full)
         self.masks = target.name == "avx512"
-        self.masked_tail = self.masks and not any(a.kind == "store" and a.vector == "s" for a in spec.accesses)
+        self.masked_tail = self.masks and not any(a.kind == "store" and a.vector in "2s" for a in spec.accesses)
         self.types = [i.dtype for i in spec.program]
         self.scratch: dict[int, Operand] = {}
 
@@ -244,7 +244,7 @@ class _Writer:
     def read_form(self, constant_at: int, at: int, lane_class: str, inner: bool) -> _Form:
         coefficients: list[Operand | int] = []
         for axis in range(self.axes):
-            if axis == self.vector_axis and lane_class in "01":
+            if axis == self.vector_axis and lane_class in "012":
                 coefficients.append(int(lane_class))
             elif axis >= self.spec.outer and not inner:
                 coefficients.append(0)
@@ -261,7 +261,7 @@ class _Writer:
         for key, value in positions.items():
             coefficient = self.forms[key[0]][key[1]].coefficients[axis]
             if isinstance(coefficient, int):
-                result[key] = e.add(value, counter) if coefficient else value
+                result[key] = e.add(value, e.mul(counter, coefficient)) if coefficient else value
             else:
                 result[key] = e.add(value, e.mul(counter, coefficient))
         return result
@@ -620,14 +620,19 @@ class _Writer:
                     wide,
                     f"llvm.masked.load.{mangle(wide)}.p0",
                     pointer,
-                    *(() if _ALIGN_AS_ATTRIBUTE else (Operand("i32", str(ITEMSIZE[dtype])),)),
                     mask,
                     e.const(wide, 0),
                 )
             return from_storage(e, dtype, raw)
+        if lane_class == "2" and index is None and mask is None:
+            # Two vectors that end with the last element wanted, and of each the lanes that are.
+            first = e.load(wide, e.gep(element, self.pointers[a], at), ITEMSIZE[dtype])
+            second = e.load(wide, e.gep(element, self.pointers[a], e.add(at, lanes - 1)), ITEMSIZE[dtype])
+            chosen = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
+            return from_storage(e, dtype, self.shuffle(first, second, chosen))
         # Lane by lane; a lane that is switched off reads the buffer's first element instead.
         stride: Operand | int = (
-            int(lane_class) if lane_class in "01" else self.forms[a][0].coefficients[self.vector_axis]
+            int(lane_class) if lane_class in "012" else self.forms[a][0].coefficients[self.vector_axis]
         )
         raw = Operand(wide, "poison")
         for lane in range(lanes):
@@ -645,6 +650,10 @@ class _Writer:
             raw = e.select(holds, raw, e.const(wide, 0))
         return from_storage(e, dtype, raw)
 
+    def shuffle(self, a: Operand, b: Operand, lanes: list[int]) -> Operand:
+        mask = ", ".join(f"i32 {lane}" for lane in lanes)
+        return self.e.inst(a.type, f"shufflevector {a}, {b}, <{len(lanes)} x i32> <{mask}>")
+
     def store(self, a: int, value: Operand, positions: dict, group: _Group) -> None:
         e = self.e
         access = self.spec.accesses[a]
@@ -659,17 +668,19 @@ class _Writer:
             if group.mask is None:
                 e.store(raw, pointer, size)
             else:
-                align = () if _ALIGN_AS_ATTRIBUTE else (Operand("i32", str(size)),)
-                e.call("void", f"llvm.masked.store.{mangle(raw.type)}.p0", raw, pointer, *align, group.mask)
+                e.call("void", f"llvm.masked.store.{mangle(raw.type)}.p0", raw, pointer, group.mask)
+        elif access.vector == "2" and self.masks:
+            lanes = lanes_of(raw.type)
+            mask = Operand(f"<{lanes} x i1>", "<" + ", ".join(["i1 true, i1 false"] * (lanes // 2)) + ">")
+            for half in range(2):
+                spread = self.shuffle(raw, raw, [half * lanes // 2 + i // 2 for i in range(lanes)])
+                pointer = e.gep(element, self.pointers[a], e.add(at, half * lanes))
+                e.call("void", f"llvm.masked.store.{mangle(raw.type)}.p0", spread, pointer, mask)
         else:
-            stride = self.forms[a][0].coefficients[self.vector_axis]
+            stride = e.i64(2) if access.vector == "2" else self.forms[a][0].coefficients[self.vector_axis]
             for lane in range(lanes_of(raw.type)):
                 position = e.add(at, e.mul(stride, lane)) if lane else at
                 e.store(e.extract(raw, lane), e.gep(element, self.pointers[a], position), size)
-
-
-# LLVM 22 takes the alignment of a masked access as a parameter attribute; none means 1, which costs nothing here.
-_ALIGN_AS_ATTRIBUTE = True
 
 
 # ---- accumulators

@@ -274,7 +274,7 @@ class LoopBuilder:
         for operand in operands:
             coefficients = next(arranged)
             masks = [(next(arranged), row[0], extent) for row, extent in operand.masks]
-            lane_class = _class(coefficients[vector_axis])
+            lane_class = _class(coefficients[vector_axis], operand.kind)
             if operand.kind == "store" and axes.along == "outer" and lane_class == "0":
                 assert axes.extents[vector_axis] == 1, "many elements of a kernel stored in one place"
                 lane_class = "1"
@@ -286,7 +286,7 @@ class LoopBuilder:
                     operand.dtype,
                     lane_class,
                     is_inner,
-                    tuple(_class(m[0][vector_axis]) for m in masks),
+                    tuple(_class(m[0][vector_axis], "mask") for m in masks),
                     operand.index_stride is not None,
                 )
             )
@@ -366,8 +366,9 @@ class _Constant:
 _MOVES = frozenset({"reshape", "permute", "expand", "slice", "pad"})
 
 
-def _class(coefficient: int) -> str:
-    return str(coefficient) if coefficient in (0, 1) else "s"
+def _class(coefficient: int, kind: str) -> str:
+    known = (0, 1, 2) if kind in ("load", "store") else (0, 1)
+    return str(coefficient) if coefficient in known else "s"
 
 
 def _inplace(spec: LoopSpec, operands: list[_Operand]) -> list[tuple[Storage, Storage]]:
