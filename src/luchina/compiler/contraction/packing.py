@@ -12,6 +12,8 @@ packs the panels of lanes ``x … stop`` at ``k … k + count``; ``base`` is the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from luchina.compiler.body import from_storage, storage_type
@@ -104,6 +106,9 @@ class _Packer:
         e = self.e
         if self.mode in ("k", "tk"):
             self.square_at = e.inst("ptr", f"alloca [{self.lanes * self.lanes} x {self.packed}], align 64")
+        if self.mode == "tx":
+            self.room = e.inst("ptr", f"alloca [{3 * self.width} x i32], align 64")
+            self.flag = e.inst("ptr", "alloca i64, align 8")
         if self.mode == "tk":  # room to look single lanes up
             self.room = e.inst("ptr", f"alloca [{3 * self.lanes} x i32], align 64")
         rows = e.add(self.count, surplus_rows(self.lanes, self.width))
@@ -111,16 +116,26 @@ class _Packer:
             self.along_x(rows)
             return e
         with e.loop(self.x, self.stop, self.width) as panel:
-            start = e.gep(self.packed, self.to, e.mul(e.sub(panel.index, self.x), rows))
-            # From the last vector to the first, whose rows then overwrite the surplus of the rows before.
-            final = (self.width - 1) // self.lanes * self.lanes
-            with e.loop(e.i64(0), e.i64(self.width), self.lanes) as loop:
-                lane = e.sub(e.i64(final), loop.index) if final else loop.index
-                self.first = e.add(panel.index, lane)
-                self.left = e.sub(self.extent, self.first)
-                to = e.gep(self.packed, start, lane)
-                {"s": self.gathered, "k": self.along_k, "tx": self.runs_x, "tk": self.runs_k}[self.mode](to)
+            to = e.gep(self.packed, self.to, e.mul(e.sub(panel.index, self.x), rows))
+            if self.mode == "tx":
+                self.runs_x(panel.index, to)
+            else:
+                with self.vectors(panel.index) as lane:
+                    each = {"s": self.gathered, "k": self.along_k, "tk": self.runs_k}[self.mode]
+                    each(e.gep(self.packed, to, lane))
         return e
+
+    @contextmanager
+    def vectors(self, panel: Operand, upwards: bool = False) -> Iterator[Operand]:
+        """For the vectors of a panel: from the last to the first, whose rows then overwrite the surplus of the rows
+        before. Gives the number of the first lane."""
+        e = self.e
+        final = (self.width - 1) // self.lanes * self.lanes
+        with e.loop(e.i64(0), e.i64(self.width), self.lanes) as loop:
+            lane = loop.index if upwards or not final else e.sub(e.i64(final), loop.index)
+            self.first = e.add(panel, lane)
+            self.left = e.sub(self.extent, self.first)
+            yield lane
 
     def store(self, raw: Operand, to: Operand, row: Operand) -> None:
         value = loaded(self.e, self.dtype, raw)
@@ -231,29 +246,57 @@ class _Packer:
             pointers = v.addresses(e, self.stored, base, offsets)
             self.store(v.gather(e, self.wide, pointers, self.mask_at(lane, loop.index)), to, loop.index)
 
-    def runs_x(self, to: Operand) -> None:
-        """Vectors that are one run or two are loaded whole, others are gathered."""
+    def runs_x(self, panel: Operand, to: Operand) -> None:
+        """Where every vector of a panel is a run of adjacent elements they go together through k."""
+        e = self.e
+        places, all_runs = self.room, self.flag
+        e.store(e.i64(1), all_runs, 8)
+        with self.vectors(panel, upwards=True) as start:
+            lane = self.place()
+            run = e.cast("zext", v.is_run(e, lane.offsets, lane.valid), "i64")
+            e.store(e.bin("and", run, e.load("i64", all_runs, 8)), all_runs, 8)
+            for number, vector_ in enumerate((lane.offsets, lane.row, lane.column)):
+                assert vector_ is not None
+                e.store(vector_, e.gep("i32", places, e.add(start, number * self.width)), 4)
+        together = e.icmp("ne", e.load("i64", all_runs, 8), e.i64(0))
+        with e.when(together):
+            wide = vector("i32", self.lanes)
+            starts = range(0, self.width, self.lanes)
+            rows, columns = (
+                [e.load(wide, e.gep("i32", places, number * self.width + at), 4) for at in starts] for number in (1, 2)
+            )
+            sources = [
+                e.gep(self.stored, self.base, e.cast("sext", e.load("i32", e.gep("i32", places, at), 4), "i64"))
+                for at in starts
+            ]
+            with e.loop(e.i64(0), self.count) as loop:
+                offset = e.cast("sext", self.table("offset", loop.index), "i64")
+                here = [e.splat(self.table(name, loop.index), self.lanes) for name in ("row", "column")]
+                target = e.gep(self.packed, to, e.mul(loop.index, self.width))
+                for at, source, row, column in zip(starts, sources, rows, columns, strict=True):
+                    mask = self.inside(e.add(row, here[0]), e.add(column, here[1]))
+                    raw = v.masked_load(e, self.wide, e.gep(self.stored, source, offset), mask)
+                    e.store(loaded(e, self.dtype, raw), e.gep(self.packed, target, at), 4)
+        with e.when(e.bin("xor", together, e.const("i1", 1))), self.vectors(panel) as start:
+            self.runs_apart(e.gep(self.packed, to, start))
+
+    def runs_apart(self, to: Operand) -> None:
+        """A vector that is one run or two is loaded whole, others are gathered."""
         e = self.e
         lane = self.place()
         begin = e.extract(lane.offsets, 0)
         second = e.sub(e.extract(lane.offsets, self.lanes - 1), self.lanes - 1)
         near = v.run_from(e, lane.offsets, begin)
         far = e.bin("and", v.run_from(e, lane.offsets, second), v.invert(e, near))
-        absent = v.invert(e, lane.valid)
-        one = v.every(e, e.bin("or", near, absent))
-        two = e.bin("and", v.every(e, e.bin("or", e.bin("or", near, far), absent)), e.bin("xor", one, e.const("i1", 1)))
+        runs = v.every(e, e.bin("or", e.bin("or", near, far), v.invert(e, lane.valid)))
         starts = [e.gep(self.stored, self.base, e.cast("sext", start, "i64")) for start in (begin, second)]
         zero = e.i64(0)
-        with e.loop(zero, e.select(one, self.count, zero)) as loop:
-            pointer = e.gep(self.stored, starts[0], e.cast("sext", self.table("offset", loop.index), "i64"))
-            self.store(v.masked_load(e, self.wide, pointer, self.mask_at(lane, loop.index)), to, loop.index)
-        with e.loop(zero, e.select(two, self.count, zero)) as loop:
+        with e.loop(zero, e.select(runs, self.count, zero)) as loop:
             offset = e.cast("sext", self.table("offset", loop.index), "i64")
             inside = self.mask_at(lane, loop.index)
             raw = v.masked_load(e, self.wide, e.gep(self.stored, starts[0], offset), e.bin("and", inside, near))
             pointer = e.gep(self.stored, starts[1], offset)
             self.store(v.masked_load(e, self.wide, pointer, e.bin("and", inside, far), raw), to, loop.index)
-        runs = e.bin("or", one, two)
         self.gather_rows(lane, to, zero, e.select(runs, zero, self.count))
 
     def runs_k(self, to: Operand) -> None:
