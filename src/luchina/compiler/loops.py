@@ -1,156 +1,35 @@
-"""Loop kernels: pointwise chains, reductions, and rows that are reduced and written in one visit.
+"""Writes the code of a loop kernel from its ``LoopSpec``: the loops, the addresses, the vectors.
 
-A kernel runs over *outer* axes (independent elements or rows, shared out in blocks) and, inside, *inner* axes (those
-that it reduces). Its program is one list of instructions in SSA form: the pointwise primitives and
-
-* ``load`` and ``store`` through an ``Access``: a window on a buffer, affine in the counters;
-* ``index`` and ``mask``: the value of an affine form, and whether it lies within its bounds;
-* ``reduce.sum`` … ``reduce.argmin``: over the inner axes (the arg-reductions are given the index as well); what
-  depends on the result is at *row* level.
-
-A *full*-level value varies along the inner axes. Where one depends on a reduction, the inner axes are run again:
-softmax is three *phases* over a row that stays in the first cache. Vectors go along the last inner axis
-(``along="inner"``, lanes are combined at the end) or along the last outer axis (``along="outer"``, a lane is a row).
-
-Extents, strides, offsets and buffers are run-time parameters; what fixes the code is in ``LoopSpec``.
-
-The order of a sum depends on its own extent only: partial sums of ``CHUNK`` terms in each lane are made in the
-accumulation dtype, and added up in float64.
+The outer loop counts items: rows, or chunks of the vector axis. For an item the row-level code is written once, then
+each phase is a nest of loops over the inner axes. Whole vectors run first; the rest has a mask where the machine
+has masks for every type, else it goes element by element.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from luchina.compiler import body
-from luchina.compiler.body import (
-    EXPENSIVE,
-    ITEMSIZE,
-    Instruction,
-    from_storage,
-    register_type,
-    storage_type,
-    to_storage,
-)
-from luchina.compiler.ir import Emitter, Operand, element_of, lanes_of, mangle, module, vector
-from luchina.compiler.prims import FLOATS
+from luchina.compiler.accumulators import CHUNK, accumulator
+from luchina.compiler.body import ITEMSIZE, from_storage, register_type, storage_type, to_storage
+from luchina.compiler.ir import Emitter, Operand, lanes_of, mangle, module
+from luchina.compiler.loopspec import HEADER, SLACK, LoopSpec, choose_lanes, is_full, phases_of, register_bytes
 
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
-CHUNK = 32  # terms of a partial sum, in each lane
-
-SLACK = 128  # scratch elements that whole vectors may write beyond a row
-
-HEADER = 3  # params: items, items per block, vector chunk; then extents, then one record per access
-
-
-class Access(NamedTuple):
-    """One operand of a loop kernel; only what changes the code."""
-
-    kind: str  # load, store, index or mask
-    dtype: str
-    vector: str  # stride along the vector axis: "0" the same element, "1" adjacent, "2" every other one, "s" any
-    inner: bool  # varies along the inner axes
-    masks: tuple[str, ...] = ()  # bounds to respect, each with its class along the vector axis
-    indexed: bool = False  # an index value times a row stride is added
-
-
-class LoopSpec(NamedTuple):
-    """All that fixes the code of a loop kernel."""
-
-    outer: int
-    inner: int
-    along: str
-    accesses: tuple[Access, ...]
-    program: tuple[Instruction, ...]
-    keep: tuple[int, ...] = ()  # full-level values that stay in scratch memory from one phase to the next
-
-    def __str__(self) -> str:
-        lines = [f"loop {self.outer}+{self.inner} along {self.along} keep {self.keep}"]
-        lines += [" ".join(map(str, a)) for a in self.accesses]
-        for i, (op, dtype, args, attrs) in enumerate(self.program):
-            lines.append(f"%{i}:{dtype} = {op}({', '.join([f'%{a}' for a in args] + [repr(a) for a in attrs])})")
-        return "\n".join(lines)
-
-
-def record_size(access: Access, axes: int) -> int:
-    """Number of params of an access: slot, offset, strides, index stride; each mask: constant, extent, coefficients."""
-    return 2 + axes + access.indexed + len(access.masks) * (2 + axes)
-
-
-def register_bytes(dtype: str) -> int:
-    """Bytes of a register value in scratch memory."""
-    return 4 if dtype in ("float16", "bfloat16") else ITEMSIZE[dtype]
-
-
-def is_full(spec: LoopSpec) -> list[bool]:
-    """For each instruction, whether its value varies along the inner axes."""
-    full: list[bool] = []
-    for op, _, args, attrs in spec.program:
-        if op.startswith("reduce."):
-            full.append(False)
-        else:
-            at_access = op in ("load", "store", "index", "mask") and spec.accesses[attrs[0]].inner
-            full.append(at_access or any(full[a] for a in args))
-    return full
-
-
-def phases_of(spec: LoopSpec, full: list[bool]) -> list[int]:
-    """For each instruction, the visit to the inner axes in which it first can be computed."""
-    phase: list[int] = []
-    for op, _, args, _ in spec.program:
-        ready = max((phase[a] for a in args), default=0)
-        phase.append(ready + 1 if op.startswith("reduce.") else ready)
-    return phase
-
-
-def repeated(spec: LoopSpec) -> tuple[int, ...]:
-    """The costly full-level values that a later phase than their first would compute again."""
-    full = is_full(spec)
-    phase = phases_of(spec, full)
-    wanted: dict[int, set[int]] = {}
-    for i in range(len(spec.program) - 1, -1, -1):
-        op, _, args, _ = spec.program[i]
-        if op.startswith("reduce."):
-            users = {phase[i] - 1}
-        elif op == "store":
-            users = {phase[i]} if full[i] else set()
-        else:
-            users = wanted.get(i, set()) if full[i] else set()
-        for a in args:
-            if full[a]:
-                wanted.setdefault(a, set()).update(users)
-    return tuple(i for i, users in sorted(wanted.items()) if len(users) > 1 and spec.program[i].op in EXPENSIVE)
-
-
-def scratch_elements(spec: LoopSpec, inner: int, lanes: int) -> int:
-    """Places of one kept value in scratch memory, for rows of ``inner`` elements."""
-    return inner * (lanes if spec.along == "outer" else 1) + SLACK
-
-
-def choose_lanes(spec: LoopSpec, target: Target) -> int:
-    """Lanes of a kernel: two machine vectors of its widest type; one for a long program or scattered access."""
-    values = [i for i in spec.program if i.op not in ("const", "store")]
-    widest = max((ITEMSIZE[i.dtype] if i.dtype not in ("float16", "bfloat16") else 4 for i in values), default=4)
-    native = max(target.vector_bits // 8 // widest, 2)
-    long = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program) > 24
-    scattered = any("s" in a.vector for a in spec.accesses)
-    if long or scattered:
-        return native
-    # Down columns, each visit to a row of memory should use up its cache lines.
-    return 4 * native if spec.along == "outer" and spec.inner else 2 * native
+Positions = dict[tuple[int, int], Operand]
 
 
 def emit(spec: LoopSpec, target: Target, name: str) -> str:
     """The LLVM module of a loop kernel."""
-    writer = _Writer(spec, target)
+    writer = Writer(spec, target)
     writer.write()
     e = writer.e
     return module([e.function(name)], e.declarations, target.triple)
 
 
-class _Form:
+class Form:
     """An affine form of the counters: constant, one coefficient per axis (None for 0), and how it goes along lanes."""
 
     def __init__(self, constant: Operand, coefficients: list[Operand | int], lane_class: str) -> None:
@@ -159,7 +38,7 @@ class _Form:
         self.lane_class = lane_class
 
 
-class _Group:
+class Group:
     """What is known while code for one group of lanes is written: positions of forms and values."""
 
     def __init__(self, lanes: int, active: Operand | None) -> None:
@@ -168,7 +47,7 @@ class _Group:
         self.mask: Operand | None = None
 
 
-class _Writer:
+class Writer:
     def __init__(self, spec: LoopSpec, target: Target) -> None:
         self.spec = spec
         self.target = target
@@ -195,7 +74,7 @@ class _Writer:
         self.extents = [self.param(HEADER + a) for a in range(self.axes)]
         at = HEADER + self.axes
         self.pointers: list[Operand | None] = []
-        self.forms: list[list[_Form]] = []  # per access: address (or index value), then its masks
+        self.forms: list[list[Form]] = []  # per access: address (or index value), then its masks
         self.index_strides: list[Operand | None] = []
         self.mask_extents: list[list[Operand]] = []
         for access in spec.accesses:
@@ -227,21 +106,21 @@ class _Writer:
         for axis in range(self.axes - 1, spec.outer - 1, -1):
             coefficients.insert(spec.outer, inner)
             inner = e.mul(self.extents[axis], inner)
-        self.forms.append([_Form(e.i64(0), coefficients, "1")])
+        self.forms.append([Form(e.i64(0), coefficients, "1")])
         elements = e.add(e.mul(inner, self.lanes if spec.along == "outer" else 1), SLACK)
         start = e.i64(0)
         for i in spec.keep:
             self.scratch[i] = e.gep("i8", Operand("ptr", "%scratch"), start)
             start = e.add(start, e.mul(elements, register_bytes(self.types[i])))
 
-    def scratch_place(self, i: int, lanes: int, positions: dict) -> tuple[str, Operand]:
+    def scratch_place(self, i: int, lanes: int, positions: Positions) -> tuple[str, Operand]:
         """Type and address of a kept value for the current group."""
         type_ = register_type(self.types[i], lanes)
         at = positions[len(self.spec.accesses), 0]
         by = register_type(self.types[i], lanes if self.spec.along == "outer" else 1)
         return type_, self.e.gep(by, self.scratch[i], at)
 
-    def read_form(self, constant_at: int, at: int, lane_class: str, inner: bool) -> _Form:
+    def read_form(self, constant_at: int, at: int, lane_class: str, inner: bool) -> Form:
         coefficients: list[Operand | int] = []
         for axis in range(self.axes):
             if axis == self.vector_axis and lane_class in "012":
@@ -250,11 +129,11 @@ class _Writer:
                 coefficients.append(0)
             else:
                 coefficients.append(self.param(at + axis))
-        return _Form(self.param(constant_at), coefficients, lane_class)
+        return Form(self.param(constant_at), coefficients, lane_class)
 
     # ---- positions: the running value of every affine form
 
-    def advance(self, positions: dict, axis: int, counter: Operand) -> dict:
+    def advance(self, positions: Positions, axis: int, counter: Operand) -> Positions:
         """Positions with ``counter`` of ``axis`` taken in."""
         e = self.e
         result = {}
@@ -296,7 +175,7 @@ class _Writer:
             if spec.along == "outer":
                 self.write_columns(positions, items.carried[-1])
             else:
-                self.write_group(positions, _Group(1, None))
+                self.write_group(positions, Group(1, None))
             # Count on, with carry into the slower counters.
             following = list(items.carried)
             step: Operand | None = e.i64(1)
@@ -313,13 +192,13 @@ class _Writer:
     def minimum(self, a: Operand, b: Operand) -> Operand:
         return self.e.intrinsic("smin", a, b)
 
-    def write_columns(self, positions: dict, chunk: Operand) -> None:
+    def write_columns(self, positions: Positions, chunk: Operand) -> None:
         """``along="outer"``: the lanes of one chunk of the last outer axis."""
         e = self.e
         start = e.mul(chunk, self.chunk)
         stop = self.minimum(e.add(start, self.chunk), self.extents[self.vector_axis])
 
-        def at(counter: Operand, group: _Group) -> None:
+        def at(counter: Operand, group: Group) -> None:
             self.write_group(self.advance(positions, self.vector_axis, counter), group)
 
         self.lane_loop(start, stop, [], lambda counter, group, carried: at(counter, group) or [])
@@ -330,18 +209,18 @@ class _Writer:
         e = self.e
         whole = e.sub(stop, e.bin("urem", e.sub(stop, start), e.i64(self.lanes)))
         with e.loop(start, whole, self.lanes, carry) as loop:
-            loop.next = run(loop.index, _Group(self.lanes, None), loop.carried)
+            loop.next = run(loop.index, Group(self.lanes, None), loop.carried)
         carried = loop.carried
         if self.masked_tail:
             with e.loop(whole, stop, self.lanes, carried) as loop:
                 live = e.sub(stop, loop.index)
-                group = _Group(self.lanes, live)
+                group = Group(self.lanes, live)
                 lanes = Operand(f"<{self.lanes} x i32>", self.lane_numbers(32))
                 group.mask = e.icmp("ult", lanes, e.splat(e.cast("trunc", live, "i32"), self.lanes))
                 loop.next = run(loop.index, group, loop.carried)
         else:
             with e.loop(whole, stop, 1, carried) as loop:
-                loop.next = run(loop.index, _Group(1, None), loop.carried)
+                loop.next = run(loop.index, Group(1, None), loop.carried)
         return loop.carried
 
     def lane_numbers(self, bits: int) -> str:
@@ -349,7 +228,7 @@ class _Writer:
 
     # ---- one group: a row, or the lanes of a column chunk
 
-    def write_group(self, positions: dict, group: _Group) -> None:
+    def write_group(self, positions: Positions, group: Group) -> None:
         """Everything for one row (or ``group.lanes`` rows): row-level code, phases, row-level stores."""
         spec = self.spec
         values: dict[int, Operand] = {}
@@ -386,7 +265,7 @@ class _Writer:
                     stack.append(a)
         return sorted(want)
 
-    def write_phase(self, actions: list[int], values: dict[int, Operand], positions: dict, group: _Group) -> None:
+    def write_phase(self, actions: list[int], values: dict[int, Operand], positions: Positions, group: Group) -> None:
         """One visit to the inner axes."""
         e, spec = self.e, self.spec
         reductions = [i for i in actions if spec.program[i].op.startswith("reduce.")]
@@ -401,10 +280,10 @@ class _Writer:
         else:
             self.widen(full + stores, values, self.lanes)
             shapes = [1] * len(reductions)
-        accumulators = [_accumulator(self, i, lanes) for i, lanes in zip(reductions, shapes)]
+        accumulators = [accumulator(self, i, lanes) for i, lanes in zip(reductions, shapes)]
         totals = [t for acc in accumulators for t in acc.initial_total()]
 
-        def body_at(positions: dict, group: _Group, carried: list[Operand]) -> list[Operand]:
+        def body_at(positions: Positions, group: Group, carried: list[Operand]) -> list[Operand]:
             local = dict(values)
             for i in full:
                 lanes = 1 if self.lanes_of_value_cached(i) == 1 else group.lanes
@@ -425,7 +304,7 @@ class _Writer:
                 carried = carried[width:]
             return result
 
-        def nest(axis: int, positions: dict, totals: list[Operand]) -> list[Operand]:
+        def nest(axis: int, positions: Positions, totals: list[Operand]) -> list[Operand]:
             if axis < self.axes - 1:
                 with e.loop(e.i64(0), self.extents[axis], carry=totals) as loop:
                     loop.next = nest(axis + 1, self.advance(positions, axis, loop.index), loop.carried)
@@ -439,7 +318,7 @@ class _Writer:
             values[i] = acc.finish(results[:width])
             results = results[width:]
 
-    def last_axis(self, positions: dict, totals: list[Operand], accumulators: list, group: _Group, body_at) -> list:
+    def last_axis(self, positions: Positions, totals: list[Operand], accumulators: list, group: Group, body_at) -> list:
         """The last inner axis, in chunks: each chunk's accumulators are folded into the totals."""
         e, spec = self.e, self.spec
         axis = self.axes - 1
@@ -453,7 +332,7 @@ class _Writer:
             initial = [o for acc in accumulators for o in acc.initial(self.lanes if wide else None)]
             if wide:
 
-                def run(counter: Operand, inner: _Group, carried: list[Operand]) -> list[Operand]:
+                def run(counter: Operand, inner: Group, carried: list[Operand]) -> list[Operand]:
                     return body_at(self.advance(positions, axis, counter), inner, carried)
 
                 partial = self.lane_loop(chunks.index, stop, initial, run)
@@ -519,7 +398,7 @@ class _Writer:
         splat = self.splats.get((value.text, lanes)) if hasattr(self, "splats") else None
         return splat or self.e.splat(value, lanes)
 
-    def compute(self, indices: list[int], values: dict[int, Operand], positions: dict, group: _Group) -> None:
+    def compute(self, indices: list[int], values: dict[int, Operand], positions: Positions, group: Group) -> None:
         """Write instructions in order; their values are added to ``values``."""
         program = self.spec.program
         for i in indices:
@@ -542,7 +421,7 @@ class _Writer:
                 operands = [self.wide(a, values, lanes) for a in args]
                 values[i] = body.emit_op(self.e, self.target, op, program[args[-1]].dtype, *operands)
 
-    def index(self, a: int, dtype: str, positions: dict, lanes: int) -> Operand:
+    def index(self, a: int, dtype: str, positions: Positions, lanes: int) -> Operand:
         e = self.e
         value = positions[a, 0]
         if lanes > 1:
@@ -555,7 +434,7 @@ class _Writer:
 
     # ---- memory
 
-    def condition(self, a: int, positions: dict, group: _Group) -> Operand:
+    def condition(self, a: int, positions: Positions, group: Group) -> Operand:
         """Whether all masks of an access hold: ``i1``, or a vector of them."""
         e = self.e
         result: Operand | None = None
@@ -582,7 +461,7 @@ class _Writer:
         assert result is not None
         return result
 
-    def load(self, a: int, positions: dict, group: _Group, indices: list[Operand]) -> Operand:
+    def load(self, a: int, positions: Positions, group: Group, indices: list[Operand]) -> Operand:
         e = self.e
         access = self.spec.accesses[a]
         dtype = access.dtype
@@ -654,7 +533,7 @@ class _Writer:
         mask = ", ".join(f"i32 {lane}" for lane in lanes)
         return self.e.inst(a.type, f"shufflevector {a}, {b}, <{len(lanes)} x i32> <{mask}>")
 
-    def store(self, a: int, value: Operand, positions: dict, group: _Group) -> None:
+    def store(self, a: int, value: Operand, positions: Positions, group: Group) -> None:
         e = self.e
         access = self.spec.accesses[a]
         element = storage_type(access.dtype)
@@ -681,158 +560,3 @@ class _Writer:
             for lane in range(lanes_of(raw.type)):
                 position = e.add(at, e.mul(stride, lane)) if lane else at
                 e.store(e.extract(raw, lane), e.gep(element, self.pointers[a], position), size)
-
-
-# ---- accumulators
-
-
-def _accumulator(writer: _Writer, index: int, lanes: int) -> _Accumulator:
-    op = writer.spec.program[index].op.removeprefix("reduce.")
-    source = writer.types[writer.spec.program[index].args[0]]
-    return (_ArgAccumulator if op.startswith("arg") else _Accumulator)(writer, op, source, lanes)
-
-
-class _Accumulator:
-    """One reduction of a phase. ``lanes`` is 1 where lanes are combined in the end (``along="inner"``)."""
-
-    def __init__(self, writer: _Writer, op: str, dtype: str, lanes: int) -> None:
-        self.writer = writer
-        self.e = writer.e
-        self.op = op
-        self.dtype = dtype
-        self.lanes = lanes
-        self.element = register_type(dtype)
-        # Chunks of a float sum or product are combined in float64.
-        self.total = "double" if dtype in FLOATS and op in ("sum", "prod") else self.element
-
-    def width(self) -> int:
-        """Number of registers carried through a chunk."""
-        return 1
-
-    def total_width(self) -> int:
-        return 1
-
-    def neutral(self) -> float | int:
-        if self.op in ("sum", "prod"):
-            return int(self.op == "prod")
-        return body.lowest(self.dtype) if self.op == "max" else body.highest(self.dtype)
-
-    def initial_total(self) -> list[Operand]:
-        return [self.e.const(vector(self.total, self.lanes), self.neutral())]
-
-    def initial(self, lanes: int | None) -> list[Operand]:
-        return [self.e.const(vector(self.element, lanes or self.lanes), self.neutral())]
-
-    def join(self, a: Operand, b: Operand) -> Operand:
-        e = self.e
-        if self.op in ("sum", "prod"):
-            is_float = element_of(a.type) in ("float", "double")
-            return e.bin(("f" if is_float else "") + ("add" if self.op == "sum" else "mul"), a, b)
-        op = "maximum" if self.op == "max" else "minimum"
-        return body.emit_op(e, self.writer.target, op, self.dtype, a, b)
-
-    def accumulate(self, carried: list[Operand], arguments: list[Operand], group: _Group) -> list[Operand]:
-        e = self.e
-        (acc,), (value,) = carried, arguments
-        lanes = lanes_of(acc.type)
-        if lanes_of(value.type) != lanes and group.lanes == 1:
-            # A scalar tail: into lane 0.
-            return [e.insert(acc, self.join(e.extract(acc, 0), value), 0)]
-        value = e.splat(value, lanes) if lanes_of(value.type) != lanes else value
-        joined = self.join(acc, value)
-        if group.mask is not None and self.writer.spec.along == "inner":
-            joined = e.select(group.mask, joined, acc)
-        return [joined]
-
-    def fold(self, totals: list[Operand], partial: list[Operand]) -> list[Operand]:
-        e = self.e
-        value = partial[0]
-        if lanes_of(value.type) != self.lanes:
-            value = self.across(value)
-        if element_of(value.type) != self.total:
-            value = e.cast("fpext", value, self.total)
-        return [self.join(totals[0], value)]
-
-    def across(self, value: Operand) -> Operand:
-        """The lanes of a vector combined, in halves."""
-        e = self.e
-        while (lanes := lanes_of(value.type)) > 1:
-            value = self.join(*_halves(e, value, lanes))
-        return value
-
-    def finish(self, totals: list[Operand]) -> Operand:
-        value = totals[0]
-        if self.total != self.element:
-            value = self.e.cast("fptrunc", value, self.element)
-        return value
-
-
-def _halves(e: Emitter, value: Operand, lanes: int) -> tuple[Operand, Operand]:
-    half = lanes // 2
-    element = element_of(value.type)
-    parts = []
-    for start in (0, half):
-        if half == 1:
-            parts.append(e.extract(value, start))
-        else:
-            mask = ", ".join(f"i32 {start + i}" for i in range(half))
-            text = f"shufflevector {value}, {value.type} poison, <{half} x i32> <{mask}>"
-            parts.append(e.inst(vector(element, half), text))
-    return parts[0], parts[1]
-
-
-class _ArgAccumulator(_Accumulator):
-    """argmax and argmin: the best value so far and where it was; the first wins, NaN before any number."""
-
-    def __init__(self, writer: _Writer, op: str, dtype: str, lanes: int) -> None:
-        super().__init__(writer, "max" if op == "argmax" else "min", dtype, lanes)
-
-    def width(self) -> int:
-        return 2
-
-    def total_width(self) -> int:
-        return 2
-
-    def initial_total(self) -> list[Operand]:
-        return [*super().initial_total(), self.e.const(vector("i64", self.lanes), (1 << 63) - 1)]
-
-    def initial(self, lanes: int | None) -> list[Operand]:
-        return [*super().initial(lanes), self.e.const(vector("i64", lanes or self.lanes), (1 << 63) - 1)]
-
-    def better(self, a: list[Operand], b: list[Operand]) -> list[Operand]:
-        """The better of two (value, index) pairs."""
-        e = self.e
-        (x, i), (y, j) = a, b
-        compare = "gt" if self.op == "max" else "lt"
-        beats = body.emit_op(e, self.writer.target, compare, self.dtype, y, x)
-        ties = body.emit_op(e, self.writer.target, "eq", self.dtype, y, x)
-        if self.dtype in FLOATS:
-            x_nan, y_nan = e.fcmp("uno", x, x), e.fcmp("uno", y, y)
-            neither = e.bin("xor", x_nan, e.const(x_nan.type, 1))
-            beats = e.bin("or", beats, e.bin("and", y_nan, neither))
-            ties = e.bin("or", ties, e.bin("and", y_nan, x_nan))
-        beats = e.bin("or", beats, e.bin("and", ties, e.icmp("slt", j, i)))
-        return [e.select(beats, y, x), e.select(beats, j, i)]
-
-    def accumulate(self, carried: list[Operand], arguments: list[Operand], group: _Group) -> list[Operand]:
-        e = self.e
-        lanes = lanes_of(carried[0].type)
-        if group.lanes == 1 and lanes > 1:
-            first = [e.extract(c, 0) for c in carried]
-            return [e.insert(c, b, 0) for c, b in zip(carried, self.better(first, arguments))]
-        wide = [a if lanes_of(a.type) == lanes else e.splat(a, lanes) for a in arguments]
-        best = self.better(carried, wide)
-        if group.mask is not None and self.writer.spec.along == "inner":
-            best = [e.select(group.mask, b, c) for b, c in zip(best, carried)]
-        return best
-
-    def fold(self, totals: list[Operand], partial: list[Operand]) -> list[Operand]:
-        e = self.e
-        while (lanes := lanes_of(partial[0].type)) > self.lanes:
-            x, y = _halves(e, partial[0], lanes)
-            i, j = _halves(e, partial[1], lanes)
-            partial = self.better([x, i], [y, j])
-        return self.better(totals, partial)
-
-    def finish(self, totals: list[Operand]) -> Operand:
-        return totals[1]

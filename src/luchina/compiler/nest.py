@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from luchina.compiler import loops, movement
+from luchina.compiler import loops, loopspec, movement
 from luchina.compiler.body import EXPENSIVE, ITEMSIZE, Instruction
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.layout import Axes
-from luchina.compiler.loops import Access, LoopSpec
+from luchina.compiler.loopspec import Access, LoopSpec
 from luchina.compiler.movement import Row, Rows
 from luchina.compiler.prims import INTS, POINTWISE, Node
 from luchina.compiler.target import host
@@ -298,11 +298,11 @@ class LoopBuilder:
         instructions = tuple(i._replace(attrs=(i.attrs[0].value,)) if i.op == "const" else i for i in program)
         spec = LoopSpec(axes.outer, axes.inner, axes.along, tuple(accesses), instructions)
         extents = axes.extents
-        keep = loops.repeated(spec) if spec.inner else ()
+        keep = loopspec.repeated(spec) if spec.inner else ()
         scratch = 0
         if keep:
-            places = loops.scratch_elements(spec, prod(extents[spec.outer :]), loops.choose_lanes(spec, host()))
-            scratch = places * sum(loops.register_bytes(program[i].dtype) for i in keep)
+            places = loopspec.scratch_elements(spec, prod(extents[spec.outer :]), loopspec.choose_lanes(spec, host()))
+            scratch = places * sum(loopspec.register_bytes(program[i].dtype) for i in keep)
             if scratch <= MAX_SCRATCH:
                 spec = spec._replace(keep=keep)
             else:
@@ -378,8 +378,8 @@ def _inplace(spec: LoopSpec, operands: list[_Operand]) -> list[tuple[Storage, St
         if operand.kind == "load" and operand.storage is not None:
             reads.setdefault(operand.storage, []).append(operand)
     # A row that is visited again must not have been written over: only the last visit may write in place.
-    full = loops.is_full(spec)
-    phase = loops.phases_of(spec, full)
+    full = loopspec.is_full(spec)
+    phase = loopspec.phases_of(spec, full)
     last = max(phase, default=0)
     late = {i.attrs[0] for i, f, p in zip(spec.program, full, phase) if i.op == "store" and f and p == last}
     pairs = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luchina.compiler.body import Instruction
-from luchina.compiler.loops import Access, LoopSpec, is_full, phases_of, record_size, repeated
+from luchina.compiler.loopspec import Access, LoopSpec, is_full, phases_of, record_size, repeated
 
 FULL = Access("load", "float32", "1", True)
 ROW = Access("store", "float32", "0", False)
