@@ -173,8 +173,15 @@ def _chosen(place: Node, w: Window) -> Node:
 
 def _lower_unpool(g: Node, place: Node, w: Window) -> Node:
     planes = math.prod(g.shape[:-2])
-    spread = p.reshape(g, (planes, w.out[0], 1, w.out[1], 1))
-    cells = p.where(_chosen(place, w), spread, p.const(0, g.dtype))
+    zero = p.const(0, g.dtype)
+    kh, kw = w.kernel
+
+    def cell(j: int) -> Node:
+        mine = p.where(p.binary("eq", place, p.const(j, "int32")), g, zero)
+        return p.reshape(mine, (planes, w.out[0], 1, w.out[1], 1))
+
+    # Each element of the windows is written by itself, so that the loops run over windows and not inside them.
+    cells = p.concat([p.concat([cell(a * kw + b) for b in range(kw)], 4) for a in range(kh)], 2)
     covered = (w.out[0] * w.kernel[0], w.out[1] * w.kernel[1])
     whole = p.pad(p.reshape(cells, (planes, *covered)), (0, 0, 0), (0, *(n - c for n, c in zip(w.size, covered))))
     return p.reshape(whole, (*g.shape[:-2], *w.size))
