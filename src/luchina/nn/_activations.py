@@ -9,9 +9,6 @@ import luchina
 from luchina import Tensor
 from luchina.nn import engine
 
-SELU_ALPHA = 1.6732632423543772848170429916717
-SELU_SCALE = 1.0507009873554804934193349852946
-
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(0, x), elementwise."""
@@ -93,124 +90,87 @@ def sigmoid(input: Tensor) -> Tensor:
     return input.sigmoid()
 
 
+def _applied(name: str, input: Tensor, inplace: bool, *args: Any) -> Tensor:
+    """An operation of the engine; in place it reads a copy, since its derivative needs what the write destroys."""
+    call = getattr(engine, name)
+    return input.copy_(call(input.clone(), *args)) if inplace else call(input, *args)
+
+
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(0, x), 6)."""
-    return hardtanh(input, 0.0, 6.0, inplace)
+    return _applied("relu6", input, inplace)
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; no gradient at or outside the limits."""
     if min_val > max_val:
         raise ValueError("min_val cannot be greater than max_val")
-    if inplace:
-        return input.copy_(hardtanh(input.clone(), min_val, max_val))
-    outside = (input <= min_val) | (input >= max_val)
-    # clamp passes a gradient at the limits themselves, hardtanh does not: the limits come from a detached copy.
-    return luchina.where(outside, input.detach().clamp(min_val, max_val), input)
+    return _applied("hardtanh", input, inplace, min_val, max_val)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x + 3, 0), 6) / 6."""
-    if inplace:
-        return input.copy_(hardsigmoid(input.clone()))
-    return hardtanh(input + 3.0, 0.0, 6.0) / 6.0
+    return _applied("hardsigmoid", input, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x · min(max(x + 3, 0), 6) / 6."""
-    if inplace:
-        return input.copy_(hardswish(input.clone()))
-    return input * (input + 3.0).clamp(0.0, 6.0) / 6.0
+    return _applied("hardswish", input, inplace)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x · tanh(softplus(x))."""
-    if inplace:
-        return input.copy_(mish(input.clone()))
-    return input * engine.softplus(input, 1.0, 20.0).tanh()
+    return _applied("mish", input, inplace)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """scale · (x where x > 0, else α(eˣ − 1)) with the two constants of self-normalising networks."""
-    if inplace:
-        return input.copy_(selu(input.clone()))
-    return engine.elu(input, SELU_ALPHA) * SELU_SCALE
+    return _applied("selu", input, inplace)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """max(0, x) + min(0, α(e^{x/α} − 1))."""
-    if alpha == 0:
-        raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    if inplace:
-        return input.copy_(celu(input.clone(), alpha))
-    return luchina.where(input > 0, input, alpha * luchina.expm1(input.clamp(max=0.0) / alpha))
-
-
-def softsign(input: Tensor) -> Tensor:
-    """x / (1 + |x|)."""
-    return input / (input.abs() + 1)
-
-
-def tanhshrink(input: Tensor) -> Tensor:
-    """x − tanh(x)."""
-    return input - input.tanh()
-
-
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x where |x| > λ, else 0."""
-    return luchina.where((input >= -lambd) & (input <= lambd), luchina.zeros_like(input), input)
-
-
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x shrunk towards 0 by λ."""
-    if lambd < 0:
-        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
-    shrunk = luchina.where(input > lambd, input - lambd, input + lambd)
-    return luchina.where((input >= -lambd) & (input <= lambd), input * 0, shrunk)
+    return _applied("celu", input, inplace, alpha)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else value."""
-    if inplace:
-        return input.copy_(_threshold(input.clone(), threshold, value))
-    return _threshold(input, threshold, value)
+    return _applied("threshold", input, inplace, threshold, value)
 
 
-def _threshold(input: Tensor, threshold: float, value: float) -> Tensor:
-    return luchina.where(input <= threshold, luchina.full_like(input, value), input)
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return engine.softsign(input)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x − tanh(x)."""
+    return engine.tanhshrink(input)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x where |x| > λ, else 0."""
+    return engine.hardshrink(input, lambd)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x shrunk towards 0 by λ."""
+    return engine.softshrink(input, lambd)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log σ(x), exact for large |x|."""
-    return luchina.minimum(input, luchina.zeros_like(input)) - luchina.log1p(luchina.exp(-input.abs()))
+    return engine.logsigmoid(input)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a · σ(b), where a and b are the halves of x along ``dim``."""
-    if input.dim() == 0:
-        raise RuntimeError("glu does not support scalars because halving size must be even")
-    size = input.size(dim)
-    if size % 2:
-        raise RuntimeError(f"Halving dimension must be even, but dimension {dim % input.dim()} is size {size}")
-    a, b = input.chunk(2, dim)
-    return a * b.sigmoid()
+    return engine.glu(input, dim)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight · x; ``weight`` holds one number, or one for each channel (dimension 1)."""
-    if weight.numel() != 1:
-        if input.dim() == 0:
-            raise RuntimeError("Not allow zero-dim input tensor.")
-        channels = input.size(1) if input.dim() >= 2 else 1
-        if channels != weight.numel():
-            raise RuntimeError(
-                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
-                f"{weight.numel()} and channel size = {channels}."
-            )
-        weight = weight.reshape(-1, *[1] * (input.dim() - 2))
-    elif weight.dim() and input.dim() == 0:
-        weight = weight.reshape(())
-    return luchina.where(input > 0, input, weight * input)
+    return engine.prelu(input, weight)
 
 
 def rrelu(

@@ -404,7 +404,8 @@ def multilabel_soft_margin_loss(
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁·x₂ / (max(‖x₁‖, ε) · max(‖x₂‖, ε)) along ``dim``."""
-    x1, x2 = luchina.broadcast_tensors(x1, x2)
+    shape = (x1 * x2).shape  # the common one; PyTorch's error if there is none
+    x1, x2 = x1.expand(shape), x2.expand(shape)
     n1 = luchina.norm(x1, 2, dim, True).clamp(min=eps)
     n2 = luchina.norm(x2, 2, dim, True).clamp(min=eps)
     return ((x1 / n1) * (x2 / n2)).sum(dim)

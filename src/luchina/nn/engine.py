@@ -1,7 +1,7 @@
 """The engine's recorded operations as functions of Tensors: the one door from ``nn`` to ``ops``.
 
-``functional`` gives them PyTorch's signatures; each is one Value when it is recorded. The three below do more than record: they
-draw random numbers or update running statistics.
+``functional`` gives them PyTorch's signatures; each is one Value when it is recorded. The three below do
+more than record: they draw random numbers or update running statistics.
 """
 
 from __future__ import annotations
@@ -31,8 +31,18 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         return input
     if p == 1:
         return input * zeros((), dtype=input.dtype)
-    mask = keep_mask(tuple(input.shape), 1 - p)
+    mask = _keep_mask_like(input, 1 - p)
     return wrap_value(DROPOUT(input._read(), mask._read(), scalar(1.0 - p)))
+
+
+def _keep_mask_like(input: Tensor, p: float) -> Tensor:
+    """A mask drawn in the order of the input's memory, as PyTorch draws it (seen when its axes were moved)."""
+    shape = tuple(input.shape)
+    if input.is_contiguous() or input.numel() == 0 or 0 in input.stride():
+        return keep_mask(shape, p)
+    order = sorted(range(len(shape)), key=lambda axis: -input.stride(axis))
+    mask = keep_mask(tuple(shape[axis] for axis in order), p)
+    return mask.permute([order.index(axis) for axis in range(len(shape))])
 
 
 def batch_norm(

@@ -199,8 +199,8 @@ def avg_pool1d(
 def _check_rank(name: str, input: Tensor, spatial: int) -> None:
     if input.dim() not in (spatial + 1, spatial + 2):
         raise RuntimeError(
-            f"Expected {spatial + 1} to {spatial + 2} dimensions, but got {input.dim()}-dimensional tensor for argument "
-            f"#1 'self' (while checking arguments for {name})"
+            f"Expected {spatial + 1} to {spatial + 2} dimensions, but got {input.dim()}-dimensional tensor for "
+            f"argument #1 'self' (while checking arguments for {name})"
         )
 
 

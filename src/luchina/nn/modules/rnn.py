@@ -118,7 +118,10 @@ class RNNBase(Module):
                 f"{type(self).__name__} takes a Tensor, not {type(input).__name__}: packed sequences are not supported"
             )
         if input.dim() not in (2, 3):
-            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D tensor instead")
+            tensor = "tensor " if self.mode.startswith("RNN") else ""
+            raise ValueError(
+                f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D {tensor}instead"
+            )
         weight = getattr(self, self._weight_names[0][0])
         if input.dtype != weight.dtype:
             raise ValueError(
