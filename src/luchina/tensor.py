@@ -95,7 +95,7 @@ class Node:
 
     def __new__(cls, value: Value) -> Node:
         """An object of a class named like the function: ``type(y.grad_fn).__name__`` is looked at."""
-        name = grad_name(value)
+        name = grad_name(value).rsplit("::", 1)[-1]
         if name not in _NODE_CLASSES:
             _NODE_CLASSES[name] = type(name, (Node,), {})
         return object.__new__(_NODE_CLASSES[name])

@@ -6,7 +6,7 @@ Value, so that gradients flow through it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from luchina.ops import movement
@@ -512,6 +512,22 @@ METHODS["split_with_sizes"] = split
 FUNCTIONS = {k: f for k, f in METHODS.items() if k not in ("view", "view_as", "reshape_as", "expand", "expand_as", "unfold")}
 
 
+def _in_place(view: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
+    """``squeeze_`` and its like: the tensor itself becomes the view of what it was."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self._check_writable()
+        seen = view(self, *args, **kwargs)
+        self._shape, self._strides, self._offset = seen._shape, seen._strides, seen._offset
+        self._generation = -1
+        self._counter.version += 1
+        return self
+
+    method.__name__ = name
+    method.__doc__ = f"In-place version of ``{view.__name__}``."
+    return method
+
+
 def _matrix_transpose(self: Tensor) -> Tensor:
     if self.ndim == 0:
         return self
@@ -527,6 +543,8 @@ def install(namespace: dict[str, Any]) -> None:
     for name, function in METHODS.items():
         setattr(Tensor, name, function)
     namespace.update(FUNCTIONS)
+    for name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
+        setattr(Tensor, f"{name}_", _in_place(METHODS[name], f"{name}_"))
     setattr(Tensor, "T", property(lambda self: _permuted(self, tuple(range(self.ndim))[::-1])))
     setattr(Tensor, "mT", property(_matrix_transpose))
     setattr(Tensor, "H", property(t))

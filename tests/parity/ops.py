@@ -137,7 +137,6 @@ cases(
     torch.acosh(x)
     torch.atanh(x)
     torch.erfc(x)
-    torch.special.expit(x)
     """,
     one,
     [*FLOATS, "int64", "uint8", "bool"],
@@ -382,9 +381,6 @@ cases(
     torch.where(x > 0, x, y.sum())
     torch.atan2(x, y)
     torch.hypot(x, y)
-    torch.logaddexp(x, y)
-    torch.copysign(x, y)
-    torch.xlogy(x, y.abs() + 1)
     """,
     {"same": make(40, (3, 4), (3, 4), (3, 4)), "broadcast": make(41, (3, 4), (4,), (3, 1)), "0-d": make(42, (), (), ())},
     ["float32", "float64", "int64"],
@@ -413,7 +409,6 @@ cases(
     x.relu_()
     x.sigmoid_()
     x.tanh_()
-    x.addcmul_(y, y, value=2)
     x.floor_()
     x.eq_(y)
     """,
@@ -447,8 +442,6 @@ cases(
     x.amin()
     x.norm()
     torch.norm(x, p=1)
-    torch.linalg.norm(x)
-    torch.linalg.vector_norm(x, 3)
     x.norm(p=float("inf"))
     torch.norm(x, p="fro")
     x.any()
@@ -456,8 +449,6 @@ cases(
     x.argmax()
     x.argmin()
     torch.count_nonzero(x)
-    x.median()
-    x.nansum()
     torch.aminmax(x)
     torch.std_mean(x)
     torch.var_mean(x)
@@ -502,12 +493,9 @@ cases(
     x.norm(dim=1)
     x.norm(p=2, dim=0, keepdim=True)
     torch.norm(x, p=1, dim=-1)
-    torch.linalg.vector_norm(x, dim=(0, 1))
-    torch.linalg.norm(x, dim=1, ord=1)
     x.logsumexp(0)
     torch.logsumexp(x, (0, 1))
     torch.logsumexp(x, -1, keepdim=True)
-    x.median(0)
     torch.softmax(x, 0)
     x.softmax(-1)
     x.log_softmax(1)
@@ -518,13 +506,11 @@ cases(
     x.cummax(1)
     torch.cumsum(x, -1, dtype=torch.float64)
     torch.std_mean(x, 1)
-    torch.diff(x)
     x.sum(5)
     x.max(5)
     x.mean(-4)
     x.sum((0, 0))
     F.normalize(x, dim=1)
-    x.logcumsumexp(1)
     """,
     {k: tables[k] for k in ("matrix", "cube", "vector")},
     ["float32", "float16", "int64", "bool", "uint8"],
@@ -573,7 +559,6 @@ cases(
     x.norm()
     x.logsumexp(0)
     x.cumsum(0)
-    x.softmax(0)
     x.min(1)
     """,
     {"empty": listed(np.zeros((0, 3)))},
@@ -597,7 +582,6 @@ cases(
     x.softmax(1)
     x.any(1)
     x.norm(dim=1)
-    x.nansum(1)
     x.amin()
     x.sort(1)
     x.topk(2)
@@ -639,7 +623,6 @@ cases(
     x.cumprod(1)
     F.leaky_relu(x - 1, 0.1)
     F.elu(x - 1)
-    x.median()
     torch.where(x > 1, x, x * 0)
     x.sort(1)[0]
     x.topk(2, 1)[0]
@@ -718,15 +701,10 @@ cases(
     torch.einsum("ij,jk->ijk", x, y)
     F.linear(x, y.t())
     F.linear(x, y.t(), y[0])
-    torch.linalg.multi_dot([x, y, x])
-    torch.inner(x, x)
     torch.tensordot(x, y, dims=1)
     torch.tensordot(x, x, dims=([0, 1], [0, 1]))
-    torch.chain_matmul(x, y)
-    torch.kron(x, y)
     x.trace()
     torch.baddbmm(x[None] @ y[None], x[None], y[None])
-    torch.cdist(x, x)
     torch.mm(x, x)
     torch.bmm(x, y)
     x.mv(y)
@@ -793,8 +771,6 @@ cases(
     x.repeat(2, 2)
     x.repeat(2, 1, 1, 2)
     x.repeat(3)
-    x.repeat_interleave(2, 0)
-    x.repeat_interleave(2)
     torch.tile(x, (2, 2))
     x.flip(0)
     x.flip((0, 1))
@@ -809,9 +785,9 @@ cases(
     F.pad(x, (1, 1, 2, 0))
     F.pad(x, (1, 1), value=3)
     F.pad(x, (-1, 1))
-    F.pad(x, (1, 1), mode="reflect")
-    F.pad(x, (2, 1), mode="replicate")
-    F.pad(x, (1, 1), mode="circular")
+    F.pad(x.float(), (1, 1), mode="reflect")
+    F.pad(x.float(), (2, 1), mode="replicate")
+    F.pad(x.float(), (1, 1), mode="circular")
     x.narrow(0, 1, 1)
     x.select(0, 1)
     x.select(-1, 0)
@@ -823,13 +799,11 @@ cases(
     torch.diagonal(x, 1, 0, 1)
     x.unfold(0, 2, 1)
     x.unfold(-1, 2, 2)
-    torch.atleast_2d(x)
     torch.hstack([x, x])
     torch.vstack([x, x])
     x.ravel()
     x.view_as(x)
     x.contiguous()
-    x.rot90()
     x.reshape(5, 5)
     x.view(5, -1)
     torch.cat([x, x[None]])
@@ -839,13 +813,11 @@ cases(
     x.expand(2, 2)
     x.permute(0, 0)
     x.transpose(0, 7)
-    x.diag_embed()
     torch.take(x, torch.tensor([0, 1]))
     x.masked_select(x > 0)
     torch.nonzero(x > 0)
     x.tensor_split(2)
     F.one_hot(torch.tensor([0, 2, 1]), 4)
-    x.unique()
     x.T.contiguous().view(-1)
     """,
     cubes,
@@ -908,7 +880,6 @@ cases(
     x[y, y]
     x[y].sum(0)
     x.take(y)
-    torch.bincount(y)
     F.embedding(y, x)
     x.index_select(0, y + 9)
     x[y + 9]
@@ -1165,7 +1136,6 @@ cases(
     F.conv1d(x[:, :, 0], y[:, :, 0], z, stride=2, padding=1)
     F.conv1d(x[:, :, 0], y[:, :, 0], padding="same", dilation=2)
     F.conv1d(x[0, :, 0], y[:, :, 0])
-    F.unfold(x, 3)
     F.max_pool2d(x, 2)
     F.max_pool2d(x, 3, stride=1, padding=1)
     F.max_pool2d(x, (2, 3), stride=(1, 2))

@@ -53,9 +53,6 @@ for _text in filter(
         torch.Tensor([[1, 2], [3, 4]]).dtype
         torch.Tensor(3).shape
         torch.Tensor()
-        torch.FloatTensor([1, 2])
-        torch.LongTensor([1, 2])
-        torch.BoolTensor([True])
         torch.zeros(3)
         torch.zeros(2, 3, dtype=torch.int32)
         torch.zeros((2, 3))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from luchina.graph.value import Op, Spec, Value, mode, recording
-from luchina.tensor import Tensor, wrap_value
+from luchina.tensor import Tensor, alias, wrap_value
 
 
 class Context:
@@ -140,6 +140,8 @@ class Function:
         results = [outputs] if single else list(outputs)
         tensors = [(i, t) for i, t in enumerate(results) if isinstance(t, Tensor)]
         if record and tensors:
+            # Which numbers backward needs is for ctx to say: writing to an input afterwards (or in forward) is no fault.
+            sources = [alias(v) for v in sources]
             values = [t._read() for _, t in tensors]
             picks = _op_of(cls)(*sources, *values, attrs=(len(sources),))
             recording.touched = True
