@@ -14,7 +14,7 @@ from luchina.ops.matmul import matmul
 from luchina.ops.movement import expand, reshape, transpose
 from luchina.ops.pointwise import add, div, eq, mul
 from luchina.ops.reduce import amax
-from luchina.ops.registry import full, public
+from luchina.ops.registry import broadcast, full, public
 from luchina.ops.select import where
 
 
@@ -117,6 +117,7 @@ def scaled_dot_product_attention(
     if is_causal:
         scores = CAUSAL(scores)
     elif attn_mask is not None:
+        broadcast(scores, attn_mask)
         if attn_mask.dtype is dtypes.bool_:
             scores = where(attn_mask, scores, full((), -math.inf, scores.dtype))
         else:

@@ -15,6 +15,7 @@ from luchina.compiler.prims import Node
 from luchina.dtypes import dtype
 from luchina.graph.value import Op, Spec, Value
 from luchina.ops.movement import reshape
+from luchina.ops.pointwise import dtype_title
 from luchina.ops.reduce import sum as sum_
 from luchina.ops.registry import public
 
@@ -156,7 +157,7 @@ def _spread(name: str, value: Ints, rank: int) -> tuple[int, ...]:
 
 def _check_types(x: dtype, w: dtype, bias: dtype | None) -> None:
     if x is not w:
-        raise RuntimeError(f"Input type ({_C_NAMES[x.name]}) and weight type ({_C_NAMES[w.name]}) should be the same")
+        raise RuntimeError(f"expected scalar type {dtype_title(x)} but found {dtype_title(w)}")
     if bias is not None and bias is not x:
         raise RuntimeError(f"Input type ({_C_NAMES[x.name]}) and bias type ({_C_NAMES[bias.name]}) should be the same")
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Sequence
 from typing import Any
 
 from luchina.graph.value import Value
 from luchina.ops.matmul import BMM
-from luchina.ops.movement import contiguous_strides, permute, reshape, strided
-from luchina.ops.pointwise import mul
+from luchina.ops.movement import contiguous_strides, expand, permute, reshape, strided
+from luchina.ops.pointwise import dtype_title, mul
 from luchina.ops.reduce import sum as sum_
-from luchina.ops.registry import axis_of, public
+from luchina.ops.registry import axis_of, broadcast, public
 
 
-def _diagonals(x: Value, labels: list[str]) -> tuple[Value, list[str]]:
+def _diagonals(x: Value, labels: list[str], operand: int) -> tuple[Value, list[str]]:
     """A label that an operand repeats keeps the elements where its axes agree."""
     while len(set(labels)) != len(labels):
         label = next(c for c in labels if labels.count(c) > 1)
@@ -22,7 +23,8 @@ def _diagonals(x: Value, labels: list[str]) -> tuple[Value, list[str]]:
         b = labels.index(label, a + 1)
         if x.shape[a] != x.shape[b]:
             raise RuntimeError(
-                f"einsum(): subscript {label} is repeated for operand but the sizes don't match, {x.shape[b]} != {x.shape[a]}"
+                f"einsum(): subscript {label} is repeated for operand {operand} but the sizes don't match, "
+                f"{x.shape[b]} != {x.shape[a]}"
             )
         strides = contiguous_strides(x.shape)
         kept = [i for i in range(x.ndim) if i != b]
@@ -34,24 +36,31 @@ def _diagonals(x: Value, labels: list[str]) -> tuple[Value, list[str]]:
 
 def _parse(equation: str, operands: Sequence[Value]) -> tuple[list[list[str]], list[str]]:
     """Labels of each operand and of the result; an ellipsis stands for labels ``0 1 2 …`` counted from the right."""
+    given = equation
     equation = equation.replace(" ", "")
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):
         more = "fewer" if len(terms) > len(operands) else "more"
-        raise ValueError(f"einsum(): {more} operands were provided than specified in the equation")
+        raise RuntimeError(f"einsum(): {more} operands were provided than specified in the equation")
     labels = []
     widest = 0
     for i, (term, x) in enumerate(zip(terms, operands)):
         for c in term.replace("...", ""):
-            if not c.isalpha():
-                raise RuntimeError(f"einsum(): invalid subscript given at index {term.index(c)} in the equation string, subscripts must be in [a-zA-Z]")
+            if c == ".":
+                raise RuntimeError(f"einsum(): found '.' for operand {i} that is not part of any ellipsis")
+            if not (c.isascii() and c.isalpha()):
+                raise RuntimeError(
+                    f"einsum(): invalid subscript given at index {given.index(c)} in the equation string, subscripts "
+                    "must be in [a-zA-Z]"
+                )
         named = len(term.replace("...", ""))
         free = x.ndim - named
         if free < 0 or (free and "..." not in term):
+            relation = "is more than" if "..." in term else "does not match"
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({named}) {'is more than' if free < 0 else 'does not match'} the number of "
-                f"dimensions ({x.ndim}) for operand {i}" + ("" if free < 0 else " and no ellipsis was given")
+                f"einsum(): the number of subscripts in the equation ({named}) {relation} the number of dimensions "
+                f"({x.ndim}) for operand {i}" + ("" if "..." in term else " and no ellipsis was given")
             )
         widest = max(widest, free)
         labels.append((term, free))
@@ -77,16 +86,39 @@ def _parse(equation: str, operands: Sequence[Value]) -> tuple[list[list[str]], l
     return expanded, result
 
 
+def _check_sizes(values: Sequence[Value], terms: list[list[str]]) -> None:
+    """PyTorch's errors for labels whose sizes do not broadcast, naming the first operand that does not fit."""
+    sizes: dict[str, int] = {}
+    for operand, (x, labels) in enumerate(zip(values, terms)):
+        seen: dict[str, int] = {}
+        for c, n in zip(labels, x.shape):
+            if c in seen:
+                if n != seen[c]:
+                    raise RuntimeError(
+                        f"einsum(): subscript {c} is repeated for operand {operand} but the sizes don't match, {n} != "
+                        f"{seen[c]}"
+                    )
+                continue
+            seen[c] = n
+            have = sizes.get(c, 1)
+            if have not in (1, n) and n != 1:
+                if c.isalpha():
+                    raise RuntimeError(
+                        f"einsum(): subscript {c} has size {n} for operand {operand} which does not broadcast with "
+                        f"previously seen size {have}"
+                    )
+                raise RuntimeError(
+                    f"einsum(): dimension {c} covered by ellipsis in operand {operand}has size {n} which does not "
+                    f"broadcast with previously seen ellipsis with size {have} for the respective dimension"
+                )
+            sizes[c] = max(have, n)
+
+
 def _contract(a: Value, la: list[str], b: Value, lb: list[str], keep: set[str]) -> tuple[Value, list[str]]:
     """Two operands to one: a batched matrix product over the labels that they share."""
     sizes: dict[str, int] = {}
     for x, labels in ((a, la), (b, lb)):
         for c, n in zip(labels, x.shape):
-            if sizes.get(c, 1) not in (1, n) and n != 1:
-                raise RuntimeError(
-                    f"einsum(): operands do not broadcast with remapped shapes [original->remapped]: size of label {c} is "
-                    f"{sizes[c]} and {n}"
-                )
             sizes[c] = max(sizes.get(c, 1), n)
     a, la = _sum_out(a, la, keep | set(lb))
     b, lb = _sum_out(b, lb, keep | set(la))
@@ -130,6 +162,17 @@ def _grouped(x: Value, labels: list[str], groups: list[list[str]]) -> Value:
     return reshape(turned, shape)
 
 
+def _letters(numbers: Sequence[Any]) -> str:
+    return "".join("..." if n is Ellipsis else string.ascii_letters[n] for n in numbers)
+
+
+def _from_lists(first: Value, rest: Sequence[Any]) -> tuple[str, list[Value]]:
+    """The other spelling: operand, list of numbers, operand, list of numbers, … and perhaps the result's list."""
+    items = [first, *rest]
+    result = "->" + _letters(items.pop()) if len(items) % 2 else ""
+    return ",".join(_letters(numbers) for numbers in items[1::2]) + result, items[::2]
+
+
 @public(method=False)
 def einsum(equation: str, *operands: Any) -> Value:
     """Σ over the labels that the result lacks of the product of all operands.
@@ -138,11 +181,18 @@ def einsum(equation: str, *operands: Any) -> Value:
     """
     values = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
     if not isinstance(equation, str):
-        raise RuntimeError("einsum() with lists of numbers is not there yet: write the equation as a string")
+        equation, values = _from_lists(equation, operands)
     if not values:
-        raise ValueError("einsum(): must provide at least one operand")
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its "
+            "subscripts list"
+        )
     terms, result = _parse(equation, values)
-    pairs = [_diagonals(x, labels) for x, labels in zip(values, terms)]
+    _check_sizes(values, terms)
+    for y in values[1:]:
+        if y.dtype is not values[0].dtype:
+            raise RuntimeError(f"expected scalar type {dtype_title(values[0].dtype)} but found {dtype_title(y.dtype)}")
+    pairs = [_diagonals(x, labels, i) for i, (x, labels) in enumerate(zip(values, terms))]
     x, labels = pairs[0]
     for i, (y, others) in enumerate(pairs[1:], 1):
         later = {c for _, rest in pairs[i + 1 :] for c in rest}
@@ -156,16 +206,24 @@ def einsum(equation: str, *operands: Any) -> Value:
 def tensordot(a: Value, b: Value, dims: Any = 2) -> Value:
     """Contraction of the last ``dims`` axes of a with the first of b, or of given pairs of axes."""
     if isinstance(dims, int):
+        if dims < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(a.ndim, b.ndim):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
+        named = list(range(-dims, 0))
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
         left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
+        named = left
+    if len(left) != len(right):
+        raise RuntimeError("both dimension lists should have same length")
     left = [axis_of(d, a.ndim) for d in left]
     right = [axis_of(d, b.ndim) for d in right]
-    for i, j in zip(left, right):
+    for i, j, shown in zip(left, right, named):
         if a.shape[i] != b.shape[j]:
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has size "
-                f"{b.shape[j]} in dim {j}"
+                f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {shown} and second has "
+                f"size {b.shape[j]} in dim {j}"
             )
     rows = [i for i in range(a.ndim) if i not in left]
     columns = [i for i in range(b.ndim) if i not in right]
@@ -190,7 +248,7 @@ def kron(input: Value, other: Value) -> Value:
 def trace(input: Value) -> Value:
     """Sum of a matrix's diagonal."""
     if input.ndim != 2:
-        raise RuntimeError("trace: expected a matrix")
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
     n = min(input.shape)
     return sum_(strided(input, (n,), (input.shape[1] + 1,), 0))
 
@@ -248,8 +306,18 @@ def cross(input: Value, other: Value, dim: int | None = None) -> Value:
     from luchina.ops.movement import roll
     from luchina.ops.pointwise import sub
 
-    axis = next((i for i, n in enumerate(input.shape) if n == 3), -1) if dim is None else axis_of(dim, input.ndim)
-    if axis < 0 or input.shape[axis] != 3 or other.shape[axis] != 3:
-        raise RuntimeError("linalg.cross: inputs dimension -1 must have length 3. Got " + f"{input.shape[-1]} and {other.shape[-1]}")
+    if dim is None:
+        dim = next((i for i, n in enumerate(input.shape) if n == 3), None)
+        if dim is None:
+            raise RuntimeError("no dimension of size 3 in input")
+    if input.ndim != other.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    axis = axis_of(dim, input.ndim)
+    if input.shape[axis] != 3 or other.shape[axis] != 3:
+        raise RuntimeError(
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[axis]} and {other.shape[axis]}"
+        )
+    shape = broadcast(input, other)
+    input, other = expand(input, shape), expand(other, shape)
     left = mul(roll(input, -1, axis), roll(other, 1, axis))
     return sub(left, mul(roll(input, 1, axis), roll(other, -1, axis)))

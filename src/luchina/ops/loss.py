@@ -585,6 +585,8 @@ def binary_cross_entropy(input: Value, target: Value, weight: Value | None = Non
         raise NotImplementedError(f"\"binary_cross_entropy\" not implemented for '{dtype_title(input.dtype)}'")
     if target.dtype is not input.dtype:
         raise RuntimeError(f"Found dtype {dtype_title(target.dtype)} but expected {dtype_title(input.dtype)}")
+    if weight is not None:
+        _check_broadcastable(weight.shape, input.shape)
     if input.size:
         for name, value in (("input", input), ("target", target)):
             check_unit(name, value)
@@ -592,6 +594,16 @@ def binary_cross_entropy(input: Value, target: Value, weight: Value | None = Non
     if weight is not None:
         loss = mul(loss, weight)
     return _reduced(loss, reduction)
+
+
+def _check_broadcastable(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """PyTorch's error for a weight that has to broadcast to the input."""
+    for back in range(1, len(shape) + 1):
+        if back > len(target) or shape[-back] not in (1, target[-back]):
+            raise RuntimeError(
+                f"Attempting to broadcast a dimension of length {shape[-back]} at {-back}! Mismatching argument at "
+                f"index 1 had {_size(shape)}; but expected shape should be broadcastable to {list(target)}"
+            )
 
 
 def check_unit(name: str, value: Value) -> None:
