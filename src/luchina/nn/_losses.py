@@ -115,13 +115,12 @@ def huber_loss(
 ) -> Tensor:
     """½d² where |d| ≤ δ, else δ(|d| − ½δ), with d = input − target."""
     _warn_sizes(input, target)
-    if delta <= 0:
-        raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    d = (input - target).abs()
-    loss = luchina.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
-    if weight is not None and weight.shape != loss.shape:
+    if weight is None:
+        return engine.huber_loss(input, target, reduction=reduction, delta=delta)
+    loss = engine.huber_loss(input, target, reduction="none", delta=delta)
+    if weight.shape != loss.shape:
         raise ValueError("Weights and input must have the same size.")
-    return reduced(loss if weight is None else loss * weight, reduction)
+    return reduced(loss * weight, reduction)
 
 
 def cross_entropy(
@@ -404,11 +403,7 @@ def multilabel_soft_margin_loss(
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁·x₂ / (max(‖x₁‖, ε) · max(‖x₂‖, ε)) along ``dim``."""
-    shape = (x1 * x2).shape  # the common one; PyTorch's error if there is none
-    x1, x2 = x1.expand(shape), x2.expand(shape)
-    n1 = luchina.norm(x1, 2, dim, True).clamp(min=eps)
-    n2 = luchina.norm(x2, 2, dim, True).clamp(min=eps)
-    return ((x1 / n1) * (x2 / n2)).sum(dim)
+    return engine.cosine_similarity(x1, x2, dim, eps)
 
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
