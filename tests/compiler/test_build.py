@@ -501,3 +501,13 @@ def test_every_other_element(dtype):
     odd = P.slice(x, (0, 299), (4, 150), (1, -2))
     spread = P.update(P.reshape(x, (1204,)), y, (2,), 1)
     check([P.binary("add", even, even), odd, spread], [data((4, 301), dtype), data((600,), dtype)])
+
+
+@pytest.mark.parametrize("shape", [(37, 53, 300), (130, 70, 9), (1, 17, 4000), (300, 10, 33)])
+def test_weight_update_in_the_epilogue_happens_once(shape):
+    """A donated weight is written over by the very product that its update needs."""
+    m, n, k = shape
+    p, a, b = P.input(0, (m, n), "float64"), P.input(1, (1, m, k), "float64"), P.input(2, (1, k, n), "float64")
+    step = P.binary("mul", P.reshape(P.dot(a, b), (m, n)), P.const(0.5, "float64"))
+    arrays = [data((m, n), "float64"), data((1, m, k), "float64"), data((1, k, n), "float64")]
+    check([P.binary("sub", p, step)], arrays, donated=[0])

@@ -7,7 +7,7 @@ The group's program begins with the accumulated element. Whatever joins must be 
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luchina.compiler import contraction, movement
 from luchina.compiler.body import ITEMSIZE, Body, Instruction
@@ -107,7 +107,9 @@ class ContractionGroup(Group):
                 (to.storage, o.storage)
                 for to in stores
                 for o in loads
-                if o.row == to.row
+                if to.storage is not None
+                and o.storage is not None
+                and o.row == to.row
                 and ITEMSIZE[o.dtype] == ITEMSIZE[to.dtype]
                 and o.storage not in inputs
                 and sum(other.storage is o.storage for other in loads) == 1
@@ -121,10 +123,11 @@ class ContractionGroup(Group):
     def _calls(self, windows: list, outs: list, epilogue: contraction.Epilogue | None) -> list[contraction.Call]:
         node = self.node
         a, b = node.inputs
-        common = {"target": host(), "temporary": self.scheduler.temporary, "epilogue": epilogue}
+        common: dict[str, Any] = {"target": host(), "temporary": self.scheduler.temporary, "epilogue": epilogue}
         if node.op == "dot":
-            shape = (*node.shape, a.shape[2])
-            return contraction.dot(*windows, outs, shape, **common)
+            batch, m, n = node.shape
+            shape = (batch, m, n, a.shape[2])
+            return contraction.dot(windows[0], windows[1], outs, shape, **common)
         plan = getattr(contraction, node.op)
         x_shape = node.shape if node.op == "conv2d_input" else a.shape
         w_shape = node.shape if node.op == "conv2d_weight" else b.shape

@@ -7,10 +7,11 @@ has masks for every type, else it goes element by element.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from luchina.compiler import body
-from luchina.compiler.accumulators import CHUNK, accumulator
+from luchina.compiler.accumulators import CHUNK, Accumulator, accumulator
 from luchina.compiler.body import ITEMSIZE, from_storage, register_type, storage_type, to_storage
 from luchina.compiler.ir import Emitter, Operand, lanes_of, mangle, module
 from luchina.compiler.loopspec import HEADER, SLACK, LoopSpec, choose_lanes, is_full, phases_of, register_bytes
@@ -30,7 +31,8 @@ def emit(spec: LoopSpec, target: Target, name: str) -> str:
 
 
 class Form:
-    """An affine form of the counters: constant, one coefficient per axis (None for 0), and how it goes along lanes."""
+    """An affine form of the counters: constant, one coefficient per axis (a number where it is known), and how it goes
+    along lanes."""
 
     def __init__(self, constant: Operand, coefficients: list[Operand | int], lane_class: str) -> None:
         self.constant = constant
@@ -39,15 +41,20 @@ class Form:
 
 
 class Group:
-    """What is known while code for one group of lanes is written: positions of forms and values."""
+    """How many lanes the code that is being written has, and in a masked rest which of them are on."""
 
-    def __init__(self, lanes: int, active: Operand | None) -> None:
+    def __init__(self, lanes: int, mask: Operand | None = None) -> None:
         self.lanes = lanes
-        self.active = active  # number of live lanes (i64) in a masked tail
-        self.mask: Operand | None = None
+        self.mask = mask
+
+
+# What runs for each counter: takes the counter, the group and what is carried, gives what is carried on.
+Step = Callable[[Operand, Group, list[Operand]], list[Operand]]
 
 
 class Writer:
+    """Writes one kernel; the code is in ``e`` afterwards."""
+
     def __init__(self, spec: LoopSpec, target: Target) -> None:
         self.spec = spec
         self.target = target
@@ -73,9 +80,9 @@ class Writer:
         self.items, self.per_block, self.chunk = (self.param(i) for i in range(HEADER))
         self.extents = [self.param(HEADER + a) for a in range(self.axes)]
         at = HEADER + self.axes
-        self.pointers: list[Operand | None] = []
+        self.pointers: list[Operand] = []
         self.forms: list[list[Form]] = []  # per access: address (or index value), then its masks
-        self.index_strides: list[Operand | None] = []
+        self.index_strides: list[Operand] = []
         self.mask_extents: list[list[Operand]] = []
         for access in spec.accesses:
             if access.kind in ("load", "store"):
@@ -83,10 +90,10 @@ class Writer:
                 entry = e.gep("ptr", Operand("ptr", "%table"), slot)
                 self.pointers.append(e.load("ptr", entry, 8))
             else:
-                self.pointers.append(None)
+                self.pointers.append(Operand("ptr", "null"))
             forms = [self.read_form(at + 1, at + 2, access.vector, access.inner)]
             at += 2 + self.axes
-            self.index_strides.append(self.param(at) if access.indexed else None)
+            self.index_strides.append(self.param(at) if access.indexed else e.i64(0))
             at += access.indexed
             extents = []
             for lane_class in access.masks:
@@ -102,7 +109,7 @@ class Writer:
         """A region for each kept value; the position in it is one more affine form, of the inner counters."""
         spec, e = self.spec, self.e
         coefficients: list[Operand | int] = [0] * spec.outer
-        inner: Operand | int = 1
+        inner = e.i64(1)
         for axis in range(self.axes - 1, spec.outer - 1, -1):
             coefficients.insert(spec.outer, inner)
             inner = e.mul(self.extents[axis], inner)
@@ -130,6 +137,11 @@ class Writer:
             else:
                 coefficients.append(self.param(at + axis))
         return Form(self.param(constant_at), coefficients, lane_class)
+
+    def lane_stride(self, access: int, form: int = 0) -> Operand:
+        """How far apart the lanes of a form are."""
+        coefficient = self.forms[access][form].coefficients[self.vector_axis]
+        return self.e.i64(coefficient) if isinstance(coefficient, int) else coefficient
 
     # ---- positions: the running value of every affine form
 
@@ -175,10 +187,10 @@ class Writer:
             if spec.along == "outer":
                 self.write_columns(positions, items.carried[-1])
             else:
-                self.write_group(positions, Group(1, None))
+                self.write_group(positions, Group(1))
             # Count on, with carry into the slower counters.
             following = list(items.carried)
-            step: Operand | None = e.i64(1)
+            step = e.i64(1)
             for i in range(len(following) - 1, -1, -1):
                 raised = e.bin("add", following[i], step)
                 if i == 0:
@@ -198,29 +210,35 @@ class Writer:
         start = e.mul(chunk, self.chunk)
         stop = self.minimum(e.add(start, self.chunk), self.extents[self.vector_axis])
 
-        def at(counter: Operand, group: Group) -> None:
+        def run(counter: Operand, group: Group, carried: list[Operand]) -> list[Operand]:
             self.write_group(self.advance(positions, self.vector_axis, counter), group)
+            return carried
 
-        self.lane_loop(start, stop, [], lambda counter, group, carried: at(counter, group) or [])
+        self.lane_loop(start, stop, [], run)
 
-    def lane_loop(self, start: Operand, stop: Operand, carry: list[Operand], run) -> list[Operand]:
+    def lane_loop(
+        self,
+        start: Operand,
+        stop: Operand,
+        carry: list[Operand],
+        run: Step,
+    ) -> list[Operand]:
         """Run ``run(counter, group, carried) -> carried`` over ``[start, stop)`` by whole vectors, then the rest with
         a mask. A scalar tail carries the same vectors, so it works on lane 0 of them (see ``accumulate``)."""
         e = self.e
         whole = e.sub(stop, e.bin("urem", e.sub(stop, start), e.i64(self.lanes)))
         with e.loop(start, whole, self.lanes, carry) as loop:
-            loop.next = run(loop.index, Group(self.lanes, None), loop.carried)
+            loop.next = run(loop.index, Group(self.lanes), loop.carried)
         carried = loop.carried
         if self.masked_tail:
             with e.loop(whole, stop, self.lanes, carried) as loop:
                 live = e.sub(stop, loop.index)
-                group = Group(self.lanes, live)
                 lanes = Operand(f"<{self.lanes} x i32>", self.lane_numbers(32))
-                group.mask = e.icmp("ult", lanes, e.splat(e.cast("trunc", live, "i32"), self.lanes))
-                loop.next = run(loop.index, group, loop.carried)
+                mask = e.icmp("ult", lanes, e.splat(e.cast("trunc", live, "i32"), self.lanes))
+                loop.next = run(loop.index, Group(self.lanes, mask), loop.carried)
         else:
             with e.loop(whole, stop, 1, carried) as loop:
-                loop.next = run(loop.index, Group(1, None), loop.carried)
+                loop.next = run(loop.index, Group(1), loop.carried)
         return loop.carried
 
     def lane_numbers(self, bits: int) -> str:
@@ -318,7 +336,14 @@ class Writer:
             values[i] = acc.finish(results[:width])
             results = results[width:]
 
-    def last_axis(self, positions: Positions, totals: list[Operand], accumulators: list, group: Group, body_at) -> list:
+    def last_axis(
+        self,
+        positions: Positions,
+        totals: list[Operand],
+        accumulators: list[Accumulator],
+        group: Group,
+        body_at: Callable[[Positions, Group, list[Operand]], list[Operand]],
+    ) -> list[Operand]:
         """The last inner axis, in chunks: each chunk's accumulators are folded into the totals."""
         e, spec = self.e, self.spec
         axis = self.axes - 1
@@ -427,8 +452,7 @@ class Writer:
         if lanes > 1:
             lane = Operand(f"<{lanes} x i64>", self.lane_numbers(64))
             if self.spec.accesses[a].vector == "s":
-                stride = self.forms[a][0].coefficients[self.vector_axis]
-                lane = e.mul(lane, e.splat(stride, lanes))
+                lane = e.mul(lane, e.splat(self.lane_stride(a), lanes))
             value = e.add(e.splat(value, lanes), lane)
         return body.emit_cast(e, "int64", dtype, value)
 
@@ -455,7 +479,7 @@ class Writer:
                 holds = e.icmp("ult", from_low, e.splat(e.cast("trunc", e.sub(high, low), "i32"), lanes))
             else:
                 lane = Operand(f"<{lanes} x i64>", self.lane_numbers(64))
-                each = e.add(e.splat(position, lanes), e.mul(lane, e.splat(form.coefficients[self.vector_axis], lanes)))
+                each = e.add(e.splat(position, lanes), e.mul(lane, e.splat(self.lane_stride(a, m + 1), lanes)))
                 holds = e.icmp("ult", each, e.splat(extent, lanes))
             result = holds if result is None else e.bin("and", result, holds)
         assert result is not None
@@ -510,9 +534,7 @@ class Writer:
             chosen = [*range(0, lanes, 2), *range(lanes + 1, 2 * lanes, 2)]
             return from_storage(e, dtype, self.shuffle(first, second, chosen))
         # Lane by lane; a lane that is switched off reads the buffer's first element instead.
-        stride: Operand | int = (
-            int(lane_class) if lane_class in "012" else self.forms[a][0].coefficients[self.vector_axis]
-        )
+        stride = int(lane_class) if lane_class in "012" else self.lane_stride(a)
         raw = Operand(wide, "poison")
         for lane in range(lanes):
             position = at
@@ -556,7 +578,7 @@ class Writer:
                 pointer = e.gep(element, self.pointers[a], e.add(at, half * lanes))
                 e.call("void", f"llvm.masked.store.{mangle(raw.type)}.p0", spread, pointer, mask)
         else:
-            stride = e.i64(2) if access.vector == "2" else self.forms[a][0].coefficients[self.vector_axis]
+            stride = self.lane_stride(a)
             for lane in range(lanes_of(raw.type)):
                 position = e.add(at, e.mul(stride, lane)) if lane else at
                 e.store(e.extract(raw, lane), e.gep(element, self.pointers[a], position), size)

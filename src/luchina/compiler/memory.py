@@ -69,8 +69,9 @@ def plan_arena(tasks: Sequence[Task]) -> tuple[dict[Storage, int], int]:
         alive = sorted(p for p in alive if p[2] >= first)
         for read in tasks[first].reads:
             place = places.get(read)
-            fits = place is not None and place[2] == first == spans[read][1] and place[1] - place[0] >= need
-            if fits and (storage, read) in dying:
+            if place is None or (storage, read) not in dying:
+                continue
+            if place[2] == first == spans[read][1] and place[1] - place[0] >= need:
                 place[2] = last
                 places[storage] = place
                 break

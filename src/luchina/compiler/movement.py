@@ -49,7 +49,7 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 def permuted(rows: Rows, axes: Sequence[int]) -> Rows:
     """Rows of ``x`` from those of ``permute(x, axes)``."""
-    result = [()] * len(rows)
+    result: list[Row] = [()] * len(rows)
     for row, axis in zip(rows, axes):
         result[axis] = row
     return tuple(result)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.compiler import loops, loopspec, movement
 from luchina.compiler.body import EXPENSIVE, ITEMSIZE, Instruction
-from luchina.compiler.kernel import Kernel
+from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.layout import Axes
 from luchina.compiler.loopspec import Access, LoopSpec
 from luchina.compiler.movement import Row, Rows
@@ -244,7 +244,7 @@ class LoopBuilder:
         inner = iter(self.reduced)
         kept = iter(rows)
         at = tuple(next(inner) if a in node.attrs else next(kept) for a in range(len(x.shape)))
-        args = (self.lower(x, at),)
+        args: tuple[int, ...] = (self.lower(x, at),)
         if node.op in ("argmax", "argmin"):
             number = self.operand("index", "int64", None, self.reduced[0], (), None)
             args += (self.instruction("index", "int64", (), (number,)),)
@@ -330,8 +330,8 @@ class LoopBuilder:
         writes = {o.storage.slot: o.storage for o in operands if o.kind == "store" and o.storage}
         read, written = (_traffic(self.extents, operands, kind) for kind in ("load", "store"))
         key = str(spec)
-        kernel = Kernel(None, key, None)  # type: ignore[arg-type]
-        kernel.emit = lambda target, spec=spec, name=kernel.name: loops.emit(spec, target, name)
+        name = kernel_name(key)
+        kernel = Kernel(name, key, lambda target: loops.emit(spec, target, name))
         return Task(
             kernel,
             params,
@@ -384,7 +384,7 @@ def _inplace(spec: LoopSpec, operands: list[_Operand]) -> list[tuple[Storage, St
     late = {i.attrs[0] for i, f, p in zip(spec.program, full, phase) if i.op == "store" and f and p == last}
     pairs = []
     for at, written in enumerate(operands):
-        if written.kind != "store" or (spec.inner and at not in late):
+        if written.kind != "store" or written.storage is None or (spec.inner and at not in late):
             continue
         for storage, users in reads.items():
             only = users[0]

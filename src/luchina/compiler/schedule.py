@@ -81,9 +81,9 @@ class Scheduler(TableKernels):
         uses: dict[int, int] = {}
         stretched: set[int] = set()
         for node in reversed(self.order):
-            mine = uses.get(id(node), 0)
+            own = uses.get(id(node), 0)
             for source in node.inputs:
-                uses[id(source)] = uses.get(id(source), 0) + (mine if node.op in MOVEMENT else 1)
+                uses[id(source)] = uses.get(id(source), 0) + (own if node.op in MOVEMENT else 1)
                 if node.op == "expand" or (node.op in MOVEMENT and id(node) in stretched):
                     stretched.add(id(source))
         roots = {id(node) for node in self.outputs}
@@ -270,12 +270,11 @@ class Scheduler(TableKernels):
             if not sources.isdisjoint(group.touched) and group.accepts(node) and group.add(node):
                 self._joined(node, group, sources, to)
                 return
-        group = self._widened(node, sources) if node.op in REDUCTIONS else None
-        if group is None:
-            group = Group(self, *_space(node))
-            if not group.add(node):
-                raise NeedsMemory
-        self._joined(node, group, sources, to)
+        wide = self._widened(node, sources) if node.op in REDUCTIONS else None
+        new = wide or Group(self, *_space(node))
+        if wide is None and not new.add(node):
+            raise NeedsMemory
+        self._joined(node, new, sources, to)
 
     def _joined(self, node: Node, group: Group, sources: set[int], to: Window) -> None:
         group.touched |= sources
