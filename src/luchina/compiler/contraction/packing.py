@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = "ptr %params, ptr %base, i64 %x, i64 %stop, i64 %k, i64 %count, ptr %to, ptr %tables"
 TABLES_SIGNATURE = "ptr %params, i64 %k, i64 %count, ptr %tables"
+SQUARES = 2  # that are read at once along k
 TABLES = 4  # of A's and B's offsets along k, and of the rows and columns of B's patch
 
 
@@ -105,7 +106,7 @@ class _Packer:
     def emit(self) -> Emitter:
         e = self.e
         if self.mode in ("k", "tk"):
-            self.square_at = e.inst("ptr", f"alloca [{self.lanes * self.lanes} x {self.packed}], align 64")
+            self.square_at = e.inst("ptr", f"alloca [{SQUARES * self.lanes * self.lanes} x {self.packed}], align 64")
         if self.mode == "tx":
             self.room = e.inst("ptr", f"alloca [{3 * self.width} x i32], align 64")
             self.flag = e.inst("ptr", "alloca i64, align 8")
@@ -169,17 +170,23 @@ class _Packer:
             self.store(v.gather(e, self.wide, pointers, valid), to, loop.index)
 
     def along_k(self, to: Operand) -> None:
-        """``lanes`` elements of k at a time of each lane, transposed. Lanes beyond the extent repeat the last one."""
+        """Squares of each lane's elements of k, transposed; several squares of a row are read at once, because rows a
+        power of two apart share few places of the first cache. Lanes beyond the extent repeat the last one."""
         e = self.e
         final = e.sub(self.extent, 1)
-        with e.loop(e.i64(0), self.count, self.lanes) as loop:
-            inside = v.below(e, e.sub(self.count, loop.index), self.lanes)
+        with e.loop(e.i64(0), self.count, SQUARES * self.lanes) as loop:
+            left = e.sub(self.count, loop.index)
+            inside = [v.below(e, e.sub(left, q * self.lanes), self.lanes) for q in range(SQUARES)]
             k = e.add(self.k, loop.index)
             with e.loop(e.i64(0), e.i64(min(self.lanes, self.width))) as lane:
                 x = v.least(e, e.add(self.first, lane.index), final)
                 pointer = e.gep(self.stored, self.base, e.add(e.mul(x, self.x_stride), k))
-                self.stage(v.masked_load(e, self.wide, pointer, inside), lane.index)
-            self.store_square(to, loop.index)
+                for q, mask in enumerate(inside):
+                    raw = v.masked_load(e, self.wide, e.gep(self.stored, pointer, q * self.lanes), mask)
+                    self.stage(raw, e.add(lane.index, q * self.lanes))
+            stop = v.least(e, left, e.i64(SQUARES * self.lanes))
+            with e.loop(e.i64(0), stop, self.lanes) as square:
+                self.store_square(to, e.add(loop.index, square.index), square.index)
 
     def stage(self, raw: Operand, lane: Operand, only: Operand | None = None) -> None:
         """Keep one row of a square, or ``only`` some columns of it."""
@@ -190,11 +197,15 @@ class _Packer:
         else:
             v.masked_store(e, value, place, only)
 
-    def store_square(self, to: Operand, row: Operand) -> None:
+    def store_square(self, to: Operand, row: Operand, staged: Operand | None = None) -> None:
+        """Write a square whose rows begin with number ``staged`` of those kept, as rows ``row …`` of the panel."""
         e = self.e
         wide = vector(self.packed, self.lanes)
         used = min(self.lanes, self.width)
-        rows = [e.load(wide, e.gep(self.packed, self.square_at, i * self.lanes), 64) for i in range(used)]
+        base = self.square_at
+        if staged is not None:
+            base = e.gep(self.packed, base, e.mul(staged, self.lanes))
+        rows = [e.load(wide, e.gep(self.packed, base, i * self.lanes), 64) for i in range(used)]
         square = v.transpose(e, rows + [Operand(wide, "poison")] * (self.lanes - used))
         start = e.gep(self.packed, to, e.mul(row, self.width))
         for i, column in enumerate(square):
