@@ -75,8 +75,6 @@ def embedding(
     index = cast(input, dtypes.int64)
     check_range(index, 0, weight.shape[0], "index out of range in self")
     padding = -1 if padding_idx is None else padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx
-    if 0 in index.shape:
-        return full((*index.shape, weight.shape[1]), 0, weight.dtype)
     return EMBEDDING(weight, index, attrs=(padding,))
 
 

@@ -163,6 +163,8 @@ def gather(input: Value, dim: int, index: Value, *, sparse_grad: bool = False) -
         raise NotImplementedError("gather with sparse_grad=True: sparse gradients are not supported")
     axis = axis_of(dim, input.ndim)
     if index.size == 0:
+        if index.ndim == input.ndim:
+            return GATHER(input, _wide(index), attrs=(axis,))
         return full(index.shape, 0, input.dtype)
     _check_index_dtype("gather", index)
     if max(index.ndim, 1) != max(input.ndim, 1):
