@@ -511,3 +511,9 @@ def test_weight_update_in_the_epilogue_happens_once(shape):
     step = P.binary("mul", P.reshape(P.dot(a, b), (m, n)), P.const(0.5, "float64"))
     arrays = [data((m, n), "float64"), data((1, m, k), "float64"), data((1, k, n), "float64")]
     check([P.binary("sub", p, step)], arrays, donated=[0])
+
+
+def test_a_repeated_condition():
+    """One bit for all lanes: a form on which LLVM's instruction selection did not end."""
+    x, y = P.input(0, (5, 200), "bool"), P.input(1, (5, 1), "bool")
+    check([P.binary("xor", x, P.expand(y, (5, 200)))], [data((5, 200), "bool"), data((5, 1), "bool")])

@@ -187,6 +187,9 @@ class Emitter:
     def splat(self, a: Operand, lanes: int) -> Operand:
         if lanes == 1:
             return a
+        if a.type == "i1":  # LLVM's selection of a broadcast bit is slow, and for 128 lanes does not end
+            whole = self.splat(self.cast("sext", a, "i8"), lanes)
+            return self.icmp("slt", whole, self.const(whole.type, 0))
         wide = vector(a.type, lanes)
         one = self.inst(wide, f"insertelement {wide} poison, {a}, i64 0")
         return self.inst(wide, f"shufflevector {wide} {one.text}, {wide} poison, <{lanes} x i32> zeroinitializer")

@@ -117,7 +117,7 @@ def choose_lanes(spec: LoopSpec, target: Target) -> int:
     """Lanes of a kernel: two machine vectors of its widest type; one for a long program or scattered access."""
     values = [i for i in spec.program if i.op not in ("const", "store")]
     widest = max((ITEMSIZE[i.dtype] if i.dtype not in ("float16", "bfloat16") else 4 for i in values), default=4)
-    native = max(target.vector_bits // 8 // widest, 2)
+    native = min(max(target.vector_bits // 8 // widest, 2), 32)  # beyond 64 lanes code only gets longer
     long = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program) > 24
     scattered = any("s" in a.vector for a in spec.accesses)
     if long or scattered:
