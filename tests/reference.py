@@ -117,7 +117,26 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 UNARY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     **{
         name: getattr(np, name)
-        for name in "exp expm1 exp2 log log2 log10 log1p sqrt sin cos tan sinh cosh tanh floor ceil trunc sign".split()
+        for name in [
+            "exp",
+            "expm1",
+            "exp2",
+            "log",
+            "log2",
+            "log10",
+            "log1p",
+            "sqrt",
+            "sin",
+            "cos",
+            "tan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "floor",
+            "ceil",
+            "trunc",
+            "sign",
+        ]
     },
     "asin": np.arcsin,
     "acos": np.arccos,

@@ -7,6 +7,7 @@ records. `archive` and `restore` keep PyTorch's records in files, for machines w
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import warnings
@@ -196,16 +197,25 @@ def _short(value: Any) -> str:
 
 
 def archive(results: dict[str, Any], folder: Path) -> None:
-    """Write results as ``parity.json`` with their arrays in ``parity.npz``."""
-    arrays: dict[str, np.ndarray] = {}
-    numbers: dict[tuple, str] = {}
+    """Write results as ``parity.json.gz``, their numbers in ``parity.npz``: one long array for each dtype."""
+    pools: dict[str, list[np.ndarray]] = {}
+    lengths: dict[str, int] = {}
+    places: dict[tuple, int] = {}
+
+    def place(array: np.ndarray) -> int:
+        kind = array.dtype.name
+        key = (kind, array.tobytes())
+        if key not in places:
+            places[key] = lengths.get(kind, 0)
+            pools.setdefault(kind, []).append(array.ravel())
+            lengths[kind] = places[key] + array.size
+        return places[key]
 
     def pack(value: Any) -> Any:
         if isinstance(value, TensorRecord):
-            key = (value.array.dtype.str, value.array.shape, value.array.tobytes())
-            name = numbers.setdefault(key, f"a{len(numbers)}")
-            arrays[name] = value.array
-            return {"$": "tensor", "dtype": value.dtype, "array": name, "requires_grad": value.requires_grad}
+            array = value.array
+            where = [array.dtype.name, place(array), list(array.shape)]
+            return {"$": "tensor", "dtype": value.dtype, "at": where, "requires_grad": value.requires_grad}
         if isinstance(value, Raised):
             return {"$": "raised", "kind": value.kind, "message": value.message}
         if isinstance(value, Note):
@@ -216,14 +226,15 @@ def archive(results: dict[str, Any], folder: Path) -> None:
 
     packed = {name: pack(result) for name, result in results.items()}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(packed.items()))
-    (folder / "parity.json").write_text("{\n" + lines + "\n}\n")
-    np.savez_compressed(folder / "parity.npz", **arrays)
+    with gzip.GzipFile(folder / "parity.json.gz", "wb", mtime=0) as file:
+        file.write(("{\n" + lines + "\n}\n").encode())
+    np.savez_compressed(folder / "parity.npz", **{kind: np.concatenate(pool) for kind, pool in pools.items()})
 
 
 def restore(folder: Path) -> dict[str, Any]:
     """What `archive` wrote."""
     with np.load(folder / "parity.npz") as file:
-        arrays = dict(file)
+        pools = dict(file)
 
     def unpack(value: Any) -> Any:
         if isinstance(value, list):
@@ -232,14 +243,17 @@ def restore(folder: Path) -> dict[str, Any]:
             return value
         kind = value.get("$")
         if kind == "tensor":
-            return TensorRecord(value["dtype"], arrays[value["array"]], value["requires_grad"])
+            pool, start, shape = value["at"]
+            array = pools[pool][start : start + math.prod(shape)].reshape(shape)
+            return TensorRecord(value["dtype"], array, value["requires_grad"])
         if kind == "raised":
             return Raised(value["kind"], value["message"])
         if kind == "note":
             return Note(value["text"])
         return {k: unpack(v) for k, v in value.items()}
 
-    return {name: unpack(value) for name, value in json.loads((folder / "parity.json").read_text()).items()}
+    with gzip.open(folder / "parity.json.gz") as file:
+        return {name: unpack(value) for name, value in json.load(file).items()}
 
 
 # ---- data: the same on both engines

@@ -138,7 +138,6 @@ x[torch.tensor([True, False]), 0]
 x[True]
 x[0][1]
 x[2]
-x[[0, 9]]
 x[torch.tensor(1)]
 x[1:, [0, 1], ::2]
 """
@@ -163,7 +162,6 @@ def _reads(text):
         return results
 
     register(f"indexing.read {text}", run)
-
 
 
 def _writes(place):

@@ -153,9 +153,7 @@ def devices(torch):
 @program
 def wrong_shapes(torch):
     return (
-        attempt(
-            lambda: torch.ones(2, 3) @ torch.ones(2, 3), "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)"
-        ),
+        attempt(lambda: torch.ones(2, 3) @ torch.ones(2, 3), "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)"),
         attempt(
             lambda: torch.ones(2, 3) + torch.ones(2, 4),
             "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 1",
@@ -166,7 +164,7 @@ def wrong_shapes(torch):
 
 @program
 def number_formats(torch):
-    fields = "bits eps max min tiny smallest_normal resolution dtype".split()
+    fields = ["bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution", "dtype"]
     formats = {
         str(d): [getattr(torch.finfo(d), f) for f in fields]
         for d in (torch.float16, torch.bfloat16, torch.float32, torch.float64)

@@ -256,7 +256,10 @@ def saving_and_loading(torch):
     a(torch.ones(2, 4)).sum().backward()
     optimizer.step()
     file = io.BytesIO()
-    torch.save({"model": a.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3, "note": "x", "list": [1, 2.5, None]}, file)
+    torch.save(
+        {"model": a.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3, "note": "x", "list": [1, 2.5, None]},
+        file,
+    )
     file.seek(0)
     loaded = torch.load(file)
     b.load_state_dict(loaded["model"])
@@ -266,7 +269,17 @@ def saving_and_loading(torch):
     file.seek(0)
     x, y, z, h, t = torch.load(file)
     y[0] = 100
-    return [torch.equal(v, w) for v, w in zip(a.parameters(), b.parameters())], loaded["epoch"], loaded["list"], loaded["optimizer"]["param_groups"], x, z, z.stride(), h, t
+    return (
+        [torch.equal(v, w) for v, w in zip(a.parameters(), b.parameters())],
+        loaded["epoch"],
+        loaded["list"],
+        loaded["optimizer"]["param_groups"],
+        x,
+        z,
+        z.stride(),
+        h,
+        t,
+    )
 
 
 @program
@@ -278,7 +291,7 @@ def modes_and_devices(torch):
     net.requires_grad_(False)
     frozen = [p.requires_grad for p in net.parameters()]
     net.double()
-    kinds = {str(p.dtype) for p in net.state_dict().values()}
+    kinds = sorted({str(p.dtype) for p in net.state_dict().values()})
     net.half()
     back = net.to(torch.float32)
     return (
@@ -365,7 +378,14 @@ def module_hooks(torch):
     for handle in handles:
         handle.remove()
     z = net(x)
-    return y, z, seen, x.grad, len(seen), attempt(lambda: net.register_forward_hook(lambda m, a, k, o: seen.append(k), with_kwargs=True))
+    return (
+        y,
+        z,
+        seen,
+        x.grad,
+        len(seen),
+        attempt(lambda: net.register_forward_hook(lambda m, a, k, o: seen.append(k), with_kwargs=True)),
+    )
 
 
 @program
@@ -491,7 +511,24 @@ def plateau(torch):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
         scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **options)
         rates = []
-        for value in [1.0, 0.9, 0.9, 0.95, 0.9, 0.8, 0.8, 0.8, 0.8, math.nan, 0.8, torch.tensor(0.5), 0.5, 0.5, 0.5, 0.5]:
+        for value in [
+            1.0,
+            0.9,
+            0.9,
+            0.95,
+            0.9,
+            0.8,
+            0.8,
+            0.8,
+            0.8,
+            math.nan,
+            0.8,
+            torch.tensor(0.5),
+            0.5,
+            0.5,
+            0.5,
+            0.5,
+        ]:
             scheduler.step(value)
             rates.append(optimizer.param_groups[0]["lr"])
         found[name] = rates, scheduler.num_bad_epochs, float(scheduler.best)
@@ -568,7 +605,10 @@ def batch_norm_details(torch):
     found.append(norm(x))
     norm.train()
     errors = [
-        attempt(lambda: norm(x[:1]), "Expected more than 1 value per channel when training, got input size torch.Size([1, 3])"),
+        attempt(
+            lambda: norm(x[:1]),
+            "Expected more than 1 value per channel when training, got input size torch.Size([1, 3])",
+        ),
         attempt(lambda: norm(x[:, :2])),
         attempt(lambda: norm(x[0])),
         attempt(lambda: torch.nn.BatchNorm2d(3)(x), "expected 4D input (got 2D input)"),
@@ -594,10 +634,16 @@ def embedding_details(torch):
 def shape_errors_of_layers(torch):
     nn = torch.nn
     return {
-        "conv channels": attempt(lambda: nn.Conv2d(3, 4, 3)(torch.ones(1, 2, 8, 8)), "to have 3 channels, but got 2 channels instead"),
-        "conv small": attempt(lambda: nn.Conv2d(1, 1, 5)(torch.ones(1, 1, 3, 3)), "Kernel size can't be greater than actual input size"),
+        "conv channels": attempt(
+            lambda: nn.Conv2d(3, 4, 3)(torch.ones(1, 2, 8, 8)), "to have 3 channels, but got 2 channels instead"
+        ),
+        "conv small": attempt(
+            lambda: nn.Conv2d(1, 1, 5)(torch.ones(1, 1, 3, 3)), "Kernel size can't be greater than actual input size"
+        ),
         "conv groups": attempt(lambda: nn.Conv2d(3, 4, 3, groups=2), "in_channels must be divisible by groups"),
-        "conv dim": attempt(lambda: nn.Conv2d(3, 4, 3)(torch.ones(3, 8)), "Expected 3D (unbatched) or 4D (batched) input to conv2d"),
+        "conv dim": attempt(
+            lambda: nn.Conv2d(3, 4, 3)(torch.ones(3, 8)), "Expected 3D (unbatched) or 4D (batched) input to conv2d"
+        ),
         "conv dtype": attempt(lambda: nn.Conv2d(1, 1, 1)(torch.ones(1, 1, 2, 2).double())),
         "linear dtype": attempt(lambda: nn.Linear(2, 2)(torch.ones(2).double()), "must have the same dtype"),
         "linear int": attempt(lambda: nn.Linear(2, 2)(torch.ones(2, 2).long())),
@@ -605,9 +651,14 @@ def shape_errors_of_layers(torch):
         "pool": attempt(lambda: nn.MaxPool2d(5)(torch.ones(1, 1, 3, 3))),
         "flatten": attempt(lambda: nn.Sequential(nn.Flatten(), nn.Linear(9, 1))(torch.ones(2, 4))),
         "group norm": attempt(lambda: nn.GroupNorm(3, 4), "num_channels (4) must be divisible by num_groups (3)"),
-        "cross entropy": attempt(lambda: nn.CrossEntropyLoss()(torch.ones(2, 3), torch.tensor([0, 3])), "Target 3 is out of bounds."),
+        "cross entropy": attempt(
+            lambda: nn.CrossEntropyLoss()(torch.ones(2, 3), torch.tensor([0, 3])), "Target 3 is out of bounds."
+        ),
         "mse": attempt(lambda: nn.MSELoss()(torch.ones(2, 3), torch.ones(2, 4))),
         "dropout": attempt(lambda: nn.Dropout(1.5), "dropout probability has to be between 0 and 1, but got 1.5"),
-        "bce": attempt(lambda: nn.BCELoss()(torch.tensor([2.0]), torch.tensor([1.0])), "all elements of input should be between 0 and 1"),
+        "bce": attempt(
+            lambda: nn.BCELoss()(torch.tensor([2.0]), torch.tensor([1.0])),
+            "all elements of input should be between 0 and 1",
+        ),
         "softmax dim": attempt(lambda: nn.Softmax(dim=3)(torch.ones(2, 2)), "Dimension out of range"),
     }

@@ -103,7 +103,13 @@ for _text in filter(None, CALLS.split("\n")):
 def interleaved(torch):
     torch.manual_seed(7)
     found = [torch.randn(3), torch.rand(2), torch.randn(20), torch.randint(9, (3,)), torch.randn(5), torch.randperm(6)]
-    found += [torch.randn(1), torch.randn(1), torch.randn(1, dtype=torch.float64), torch.rand(1, dtype=torch.float64), torch.randn(2)]
+    found += [
+        torch.randn(1),
+        torch.randn(1),
+        torch.randn(1, dtype=torch.float64),
+        torch.rand(1, dtype=torch.float64),
+        torch.randn(2),
+    ]
     return found
 
 
@@ -115,7 +121,15 @@ def generators(torch):
     torch.manual_seed(1)
     a = torch.rand(3, generator=g)
     b = torch.rand(3)
-    return a, b, torch.randn(4, generator=h), torch.randperm(5, generator=g), torch.randint(9, (4,), generator=g), g.initial_seed(), torch.initial_seed()
+    return (
+        a,
+        b,
+        torch.randn(4, generator=h),
+        torch.randperm(5, generator=g),
+        torch.randint(9, (4,), generator=g),
+        g.initial_seed(),
+        torch.initial_seed(),
+    )
 
 
 @program

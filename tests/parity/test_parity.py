@@ -11,7 +11,7 @@ import pytest
 
 import luchina
 from parity import harness
-from parity.corpus import FILES, load_programs
+from parity.corpus import FILES, NOT_YET, load_programs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HAVE_TORCH = importlib.util.find_spec("torch") is not None
@@ -49,6 +49,8 @@ def test_same_as_pytorch(names: list[str]) -> None:
     for name in names:
         program = harness.PROGRAMS[name]
         lines = list(harness.differences(harness.run(program, luchina), _expected(program), program))
+        if name in NOT_YET:
+            lines = [] if lines else ["passes now: take it off the list NOT_YET in corpus.py"]
         failures += [f"{name}\n" + "\n".join(f"    {line}" for line in lines[:8])] if lines else []
     if failures:
         pytest.fail(f"{len(failures)} of {len(names)} programs differ:\n" + "\n".join(failures), pytrace=False)

@@ -1,7 +1,8 @@
 """Small whole trainings from a seed: the curves and the parameters at the end.
 
 Rounding differences grow with the number of steps, faster where the loss surface is steep. Each program states in ulps
-what it allows; the numbers come from running PyTorch itself in float32 against float64 and leave a factor of ten or so.
+what it allows: a few hundred for smooth models under SGD, some thousands under Adam, whose first steps divide small
+gradients by themselves.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import io
 from parity.harness import data, program, tensor
 
 
-def _regression(torch, n=64, inputs=4):
-    x = tensor(torch, data(1, n, inputs))
+def _regression(torch, n=64, inputs=4, dtype="float32"):
+    x = tensor(torch, data(1, n, inputs, dtype=dtype))
     return x, (x**2).sum(1, keepdim=True).sin()
 
 
@@ -94,7 +95,7 @@ def mlp_rmsprop(torch):
 def mlp_double(torch):
     torch.manual_seed(0)
     model = _mlp(torch).double()
-    x, y = (v.double() for v in _regression(torch))
+    x, y = _regression(torch, dtype="float64")
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     return _fit(torch, model, lambda _: torch.nn.functional.mse_loss(model(x), y), optimizer, 30)
 
@@ -155,7 +156,9 @@ def _recurrent(torch, kind):
     x = tensor(torch, data(1, 10, 7, 3))
     y = x.sum((1, 2))[:, None] * 0.2
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    return _fit(torch, model, lambda _: ((model["head"](model["rnn"](x)[0][:, -1]) - y) ** 2).mean(), optimizer, 8, clip=1.0)
+    return _fit(
+        torch, model, lambda _: ((model["head"](model["rnn"](x)[0][:, -1]) - y) ** 2).mean(), optimizer, 8, clip=1.0
+    )
 
 
 @program(ulps=8000)
@@ -194,7 +197,8 @@ def transformer_language_model(torch):
     torch.manual_seed(0)
     model = Model()
     x = torch.randint(0, 11, (5, 7))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    # The gradient of the keys' bias is 0 but for rounding, and Adam would turn that rounding into steps.
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
     def loss_of(_):
         logits = model(x[:, :-1])
@@ -465,7 +469,9 @@ def physics_informed(torch):
 @program(ulps=256)
 def evaluation_in_the_middle(torch):
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1)
+    )
     x, y = _regression(torch)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)

