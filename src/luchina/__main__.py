@@ -1,0 +1,5 @@
+"""``python -m luchina``."""
+
+from luchina.cli import main
+
+main()

@@ -1,0 +1,123 @@
+"""The command ``luchina``: demo, predict, explain, info, cache.
+
+rich and typer draw the screen; nothing else in luchina imports them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+except ImportError as error:  # pragma: no cover
+    sys.exit(f"the command line needs rich and typer ({error}): pip install rich typer")
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="PyTorch's API on a small compiler of its own.")
+console = Console()
+
+
+def fail(message: str) -> None:
+    """End with an error in one line."""
+    Console(stderr=True).print(f"[bold red]error:[/] {message}", highlight=False)
+    raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 64,
+    lr: Annotated[float, typer.Option(help="Learning rate at the start.")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Seed of split, weights and shuffling.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="Where to train.")] = "cpu",
+) -> None:
+    """Train a small convolutional network on handwritten digits."""
+    from luchina.commands.demo import run
+
+    run(console, epochs, batch_size, lr, seed, threads, out, device)
+
+
+@app.command()
+def predict(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint that `luchina demo` saved.")],
+    image: Annotated[Path, typer.Argument(help="A picture of a digit: PNG, JPEG …")],
+) -> None:
+    """Say which digit a picture shows."""
+    from luchina.commands.predict import run
+
+    try:
+        run(console, checkpoint, image)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        fail(str(error))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def explain(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="A Python program that uses luchina.")],
+    ir: Annotated[bool, typer.Option("--ir", help="Show the LLVM IR of every kernel.")] = False,
+    asm: Annotated[bool, typer.Option("--asm", help="Show the assembly of every kernel.")] = False,
+) -> None:
+    """Run a script and show its programs: kernels, what was fused, bytes, FLOPs, times."""
+    from luchina.graph.explain import run_script
+
+    if not script.is_file():
+        fail(f"no such file: {script}")
+    run_script(str(script), context.args, ir=ir, asm=asm)
+
+
+@app.command()
+def info() -> None:
+    """Version, processor, threads, cache."""
+    import platform
+
+    import luchina
+    from luchina.compiler.target import host
+    from luchina.runtime import cache
+
+    target = host()
+    folder = cache.directory()
+    size = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file()) if folder and Path(folder).is_dir() else 0
+    table = Table(show_header=False, box=None)
+    rows: list[tuple[str, Any]] = [
+        ("luchina", luchina.__version__),
+        ("Python", platform.python_version()),
+        ("target", f"{target.name} ({target.vector_bits}-bit vectors)"),
+        ("threads", luchina.get_num_threads()),
+        ("devices", "cpu"),
+        ("kernel cache", f"{folder} ({size / 1e6:.1f} MB)"),
+    ]
+    for name, value in rows:
+        table.add_row(name, str(value))
+    console.print(table)
+
+
+cache_app = typer.Typer(no_args_is_help=True, help="The kernels kept on disk.")
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.command("clear")
+def cache_clear() -> None:
+    """Delete every kept kernel."""
+    import shutil
+
+    from luchina.runtime import cache
+
+    folder = cache.directory()
+    if folder and Path(folder).is_dir():
+        shutil.rmtree(folder)
+    console.print(f"cleared {folder}")
+
+
+def main() -> None:
+    """Entry of the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
