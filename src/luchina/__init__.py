@@ -21,6 +21,7 @@ from luchina.autograd.modes import is_grad_enabled
 from luchina.devices import device
 from luchina.dtypes import (
     bfloat16,
+    can_cast,
     dtype,
     finfo,
     float16,

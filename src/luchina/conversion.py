@@ -11,10 +11,11 @@ from luchina.devices import device
 from luchina.dtypes import dtype
 from luchina.face import expandable, settle, write
 from luchina.graph import program
-from luchina.graph.value import mode
+from luchina.graph.value import mode, result_dtype
 from luchina.ops import creation as ops
 from luchina.ops.movement import CLONE, expand
 from luchina.ops.pointwise import cast
+from luchina.ops.registry import as_value
 from luchina.overlap import check_partial_overlap, each_once, replacing
 from luchina.tensor import Tensor, wrap_value
 
@@ -89,6 +90,16 @@ def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     result = wrap_value(CLONE(self._read()))
     settle((self,), result)
     return result
+
+
+def result_type(tensor1: Any, tensor2: Any) -> dtype:
+    """The dtype that an operation on the two (tensors or numbers) would give.
+
+    >>> import luchina
+    >>> luchina.result_type(luchina.tensor([1, 2]), 1.0)
+    torch.float32
+    """
+    return result_dtype(*(x._read() if isinstance(x, Tensor) else as_value(x) for x in (tensor1, tensor2)))
 
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
@@ -256,7 +267,7 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, name, _converter(d, name))
     Tensor.__dlpack__ = dlpack
     Tensor.__dlpack_device__ = dlpack_device
-    namespace.update(equal=equal, allclose=allclose, is_tensor=is_tensor, numel=numel)
+    namespace.update(equal=equal, allclose=allclose, is_tensor=is_tensor, numel=numel, result_type=result_type)
     namespace["is_floating_point"] = Tensor.is_floating_point
     namespace["is_complex"] = Tensor.is_complex
 

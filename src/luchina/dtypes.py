@@ -89,6 +89,16 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     return type1 if type1.rank > type2.rank else type2
 
 
+def can_cast(from_: dtype, to: dtype) -> bool:
+    """Whether a result of one dtype may be written to a tensor of another: never from floating to integer or to bool.
+
+    >>> import luchina
+    >>> luchina.can_cast(luchina.float32, luchina.int32)
+    False
+    """
+    return category(from_) <= category(to)
+
+
 _default = float32
 
 

@@ -1025,12 +1025,19 @@ cases(
     F.normalize(x, dim=-1)
     F.relu(x.clone(), inplace=True)
     F.layer_norm(x, x.shape[-1:])
-    F.cosine_similarity(x, x * 2 + 1, dim=-1)
     """,
     {"matrix": make(140, (4, 6), low=-5, high=5), "special": listed([[0.0, -0.0, 30.0, -30.0, 1.0, -1.0]])},
     ["float32", "float64", "float16", "bfloat16"],
     grad=True,
     ulps=12,
+)
+cases(
+    "activation",
+    "F.cosine_similarity(x, y, dim=-1)\nF.cosine_similarity(x, y[0], dim=0)",
+    {"matrix": make(145, (4, 6), (4, 6))},
+    ["float32", "float64"],
+    grad=True,
+    ulps=32,
 )
 probabilities = {
     "matrix": lambda dtype: [

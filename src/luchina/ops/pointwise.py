@@ -540,7 +540,11 @@ def pow(input: Any, exponent: Any) -> Value:
     b = as_value(exponent)
     d = result_dtype(a, b)
     if d is dtypes.bool_:
-        return logical_or(a, logical_not(b))
+        if exponent is True:  # x ** 1
+            return a
+        if exponent is False:  # x ** 0
+            return logical_or(a, True)
+        raise NotImplementedError("\"pow\" not implemented for 'Bool'")
     if not d.is_floating_point and b.size and bounds(b)[1] >= 2**_POWER_ROUNDS:
         raise RuntimeError(f"an integer power with an exponent of {bounds(b)[1]} is not there yet: at most 1023")
     return POW(a, b, attrs=(d,))
