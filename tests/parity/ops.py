@@ -1033,7 +1033,7 @@ cases(
 )
 cases(
     "activation",
-    "F.cosine_similarity(x, y, dim=-1)\nF.cosine_similarity(x, y[0], dim=0)",
+    "F.cosine_similarity(x, y, dim=-1)\nF.cosine_similarity(x, y[0], dim=1)",
     {"matrix": make(145, (4, 6), (4, 6))},
     ["float32", "float64"],
     grad=True,
