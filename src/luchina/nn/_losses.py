@@ -21,20 +21,20 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
     return meant
 
 
-def reduced(loss: Tensor, reduction: str) -> Tensor:
-    """The mean or the sum of a loss, or all of it."""
-    if reduction == "mean":
-        return loss.mean()
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "none":
-        return loss
-    raise ValueError(f"{reduction} is not a valid value for reduction")
-
-
-def _check_reduction(reduction: str) -> str:
+def reduced(loss: Tensor, reduction: str, wrong: str = "{} is not a valid value for reduction") -> Tensor:
+    """The mean or the sum of a loss, or all of it; ``wrong`` is the text of the error (PyTorch has three)."""
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
+        raise ValueError(wrong.format(reduction))
+    return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
+
+
+_WRONG_WEIGHTED = "Invalid reduction mode: {}. Expected one of 'none', 'mean', 'sum'."
+_WRONG_SHORT = "{} is not valid"
+
+
+def _check_reduction(reduction: str, wrong: str = "{} is not a valid value for reduction") -> str:
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(wrong.format(reduction))
     return reduction
 
 
@@ -53,7 +53,7 @@ def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
     loss = loss * weight
     if reduction == "mean":
         return loss.sum() / weight.sum()
-    return reduced(loss, reduction)
+    return reduced(loss, reduction, _WRONG_WEIGHTED)
 
 
 def mse_loss(
@@ -69,11 +69,11 @@ def mse_loss(
     >>> mse_loss(luchina.tensor([2.0]), luchina.tensor([5.0]))
     tensor(9.)
     """
-    reduction = _check_reduction(reduction_of(size_average, reduce, reduction))
+    reduction = reduction_of(size_average, reduce, reduction)
     _warn_sizes(input, target)
     if weight is not None:
         return _weighted(engine.mse_loss(input, target, reduction="none"), weight, reduction)
-    return engine.mse_loss(input, target, reduction=reduction)
+    return engine.mse_loss(input, target, reduction=_check_reduction(reduction))
 
 
 def l1_loss(
@@ -85,11 +85,11 @@ def l1_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """|input − target|, then its mean."""
-    reduction = _check_reduction(reduction_of(size_average, reduce, reduction))
+    reduction = reduction_of(size_average, reduce, reduction)
     _warn_sizes(input, target)
     if weight is not None:
         return _weighted(engine.l1_loss(input, target, reduction="none"), weight, reduction)
-    return engine.l1_loss(input, target, reduction=reduction)
+    return engine.l1_loss(input, target, reduction=_check_reduction(reduction))
 
 
 def smooth_l1_loss(
@@ -120,7 +120,7 @@ def huber_loss(
     loss = engine.huber_loss(input, target, reduction="none", delta=delta)
     if weight.shape != loss.shape:
         raise ValueError("Weights and input must have the same size.")
-    return reduced(loss * weight, reduction)
+    return reduced(loss * weight, reduction, _WRONG_WEIGHTED)
 
 
 def cross_entropy(
@@ -265,7 +265,7 @@ def gaussian_nll_loss(
             var = var.unsqueeze(-1)
         elif not (input.shape[:-1] == var.shape[:-1] and var.size(-1) == 1):
             raise ValueError("var is of incorrect size")
-    _check_reduction(reduction)
+    _check_reduction(reduction, _WRONG_SHORT)
     # The limit is put on the value only: the gradient of var passes as if there were none.
     var = var + (var.detach().clamp(min=eps) - var.detach())
     loss = 0.5 * (var.log() + (input - target) ** 2 / var)
@@ -309,13 +309,13 @@ def margin_ranking_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, −y(x₁ − x₂) + margin)."""
+    reduction = _check_reduction(reduction_of(size_average, reduce, reduction))
     if not input1.dim() == input2.dim() == target.dim():
         raise RuntimeError(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.size()}, input2: {input2.size()}, target: {target.size()} "
         )
-    loss = (-target * (input1 - input2) + margin).clamp(min=0)
-    return reduced(loss, reduction_of(size_average, reduce, reduction))
+    return reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
 
 
 def cosine_embedding_loss(
@@ -398,7 +398,7 @@ def multilabel_soft_margin_loss(
     loss = -(target * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
-    return reduced(loss.sum(-1) / input.size(-1), reduction_of(size_average, reduce, reduction))
+    return reduced(loss.sum(-1) / input.size(-1), reduction_of(size_average, reduce, reduction), _WRONG_SHORT)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

@@ -30,6 +30,8 @@ class Parameter(luchina.Tensor):
             data = luchina.empty(0)
         elif not isinstance(data, luchina.Tensor):
             raise TypeError(f"a Parameter is made of a Tensor, not of {_typename(data)}; use luchina.tensor(...) first")
+        if requires_grad and not data.is_floating_point():
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         return luchina.Tensor._make_subclass(cls, data, requires_grad)
 
     def __init__(self, data: luchina.Tensor | None = None, requires_grad: bool = True) -> None:

@@ -18,6 +18,7 @@ def adam_update(
     *largest: Tensor,
     step_size: float,
     root_correction: float,
+    beta1: float,
     beta2: float,
     rest1: float,
     rest2: float,
@@ -40,7 +41,7 @@ def adam_update(
         param = param * decay
     elif decays:
         grad = grad + decay * param
-    exp_avg = lerp(exp_avg, grad, rest1, upper)
+    exp_avg = lerp(exp_avg, grad, rest1, beta1, upper)
     exp_avg_sq = exp_avg_sq * beta2 + rest2 * grad * grad
     if largest:
         largest = (luchina.maximum(largest[0], exp_avg_sq),)
@@ -110,6 +111,7 @@ class Adam(Optimizer):
             numbers = {
                 "step_size": lr / (1 - beta1**step),
                 "root_correction": (1 - beta2**step) ** 0.5,
+                "beta1": beta1,
                 "beta2": beta2,
                 "rest1": 1 - beta1,
                 "rest2": 1 - beta2,

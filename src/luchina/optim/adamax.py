@@ -17,6 +17,7 @@ def adamax_update(
     exp_inf: Tensor,
     *,
     step_size: float,
+    beta1: float,
     beta2: float,
     rest1: float,
     eps: float,
@@ -30,7 +31,7 @@ def adamax_update(
         grad = -grad
     if decays:
         grad = grad + weight_decay * param
-    exp_avg = lerp(exp_avg, grad, rest1, upper)
+    exp_avg = lerp(exp_avg, grad, rest1, beta1, upper)
     exp_inf = luchina.maximum(exp_inf * beta2, grad.abs() + eps)
     return param - step_size * exp_avg / exp_inf, exp_avg, exp_inf
 
@@ -83,6 +84,7 @@ class Adamax(Optimizer):
                 [(param, *state) for param, state in zip(members, states)],
                 {
                     "step_size": float(group["lr"]) / (1 - beta1**step),
+                    "beta1": beta1,
                     "beta2": beta2,
                     "rest1": 1 - beta1,
                     "eps": float(group["eps"]),

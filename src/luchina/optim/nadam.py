@@ -19,6 +19,7 @@ def nadam_update(
     grad_size: float,
     avg_size: float,
     correction: float,
+    beta1: float,
     beta2: float,
     rest1: float,
     rest2: float,
@@ -36,7 +37,7 @@ def nadam_update(
         param = param * decay
     elif decays:
         grad = grad + decay * param
-    exp_avg = lerp(exp_avg, grad, rest1, upper)
+    exp_avg = lerp(exp_avg, grad, rest1, beta1, upper)
     exp_avg_sq = exp_avg_sq * beta2 + rest2 * grad * grad
     denominator = (exp_avg_sq / correction).sqrt() + eps
     param = param - grad_size * grad / denominator
@@ -100,6 +101,7 @@ class NAdam(Optimizer):
                         "grad_size": lr * (1.0 - mu) / (1.0 - product),
                         "avg_size": lr * mu_next / (1.0 - product * mu_next),
                         "correction": 1 - beta2**step,
+                        "beta1": beta1,
                         "beta2": beta2,
                         "rest1": 1 - beta1,
                         "rest2": 1 - beta2,

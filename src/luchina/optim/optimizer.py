@@ -393,6 +393,6 @@ def check_modes(*, foreach: bool | None, fused: bool | None, differentiable: boo
         raise NotImplementedError("capturable=True: capturing steps as CUDA graphs is not supported")
 
 
-def lerp(start: Tensor, end: Tensor, weight: float, upper: bool) -> Tensor:
-    """start + weight · (end − start), from the nearer end: ``upper`` says that weight ≥ ½."""
-    return end - (end - start) * (1 - weight) if upper else start + weight * (end - start)
+def lerp(start: Tensor, end: Tensor, weight: float, rest: float, upper: bool) -> Tensor:
+    """start + weight · (end − start), from the nearer end: ``upper`` says that weight ≥ ½, ``rest`` is 1 − weight."""
+    return end - (end - start) * rest if upper else start + weight * (end - start)

@@ -39,7 +39,7 @@ def rmsprop_update(
     means = state[-1:] if centered else ()
     variance = square_avg
     if centered:
-        means = (lerp(means[0], grad, rest, upper),)
+        means = (lerp(means[0], grad, rest, alpha, upper),)
         variance = square_avg - means[0] * means[0]
     scaled = variance.sqrt() + eps
     if keeps:
