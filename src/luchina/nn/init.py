@@ -199,9 +199,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     """A (semi-)orthogonal matrix; dimensions after the first are taken as one."""
     if tensor.dim() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
-    qr = getattr(getattr(luchina, "linalg", None), "qr", None)
-    if qr is None:
-        raise NotImplementedError("init.orthogonal_ needs the QR factorisation, which luchina does not have yet")
+    try:
+        from luchina.linalg import qr
+    except ImportError:
+        text = "init.orthogonal_ needs the QR factorisation, which luchina does not have yet"
+        raise NotImplementedError(text) from None
     if tensor.numel() == 0:
         return tensor
     rows = tensor.size(0)
