@@ -82,7 +82,9 @@ def info() -> None:
 
     target = host()
     folder = cache.directory()
-    size = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file()) if folder and Path(folder).is_dir() else 0
+    size = (
+        sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file()) if folder and Path(folder).is_dir() else 0
+    )
     table = Table(show_header=False, box=None)
     rows: list[tuple[str, Any]] = [
         ("luchina", luchina.__version__),

@@ -30,7 +30,9 @@ def _package() -> Any:
     return safetensors
 
 
-def save_file(tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
+def save_file(
+    tensors: Mapping[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str] | None = None
+) -> None:
     """Write named tensors and text metadata; the file is written whole or not at all.
 
     >>> import luchina, tempfile, os

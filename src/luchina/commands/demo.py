@@ -53,7 +53,9 @@ class _Bars:
             TextColumn("epoch {task.fields[epoch]:>2}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.2%}  {task.fields[rate]:,.0f} images/s"),
+            TextColumn(
+                "loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.2%}  {task.fields[rate]:,.0f} images/s"
+            ),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console, refresh_per_second=8) as progress:
@@ -99,9 +101,7 @@ def _confusion_table(answers: list[int], truth: list[int]) -> Table:
     for digit in range(10):
         table.add_column(str(digit), justify="right")
     for digit, row in enumerate(counts):
-        cells = [
-            f"[bold green]{n}[/]" if i == digit else f"[bold red]{n}[/]" if n else "·" for i, n in enumerate(row)
-        ]
+        cells = [f"[bold green]{n}[/]" if i == digit else f"[bold red]{n}[/]" if n else "·" for i, n in enumerate(row)]
         table.add_row(str(digit), *cells)
     return table
 

@@ -1,0 +1,12 @@
+"""Around training: data loading and DLPack."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("data", "dlpack"):
+        return importlib.import_module(f"luchina.utils.{name}")
+    raise AttributeError(f"module 'luchina.utils' has no attribute '{name}'")
