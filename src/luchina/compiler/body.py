@@ -372,10 +372,10 @@ def _resize(e: Emitter, x: Operand, element: str, unsigned: bool) -> Operand:
 
 def _math(e: Emitter, target: Target, op: str, *args: Operand) -> Operand:
     try:
-        from luchina.compiler import vecmath
+        from luchina.compiler.vecmath import emit as vectorised
     except ImportError:
         return _libm(e, op, *args)
-    return vecmath.emit(e, target, op, *args)
+    return vectorised(e, target, op, *args) or _libm(e, op, *args)
 
 
 def _libm(e: Emitter, op: str, *args: Operand) -> Operand:
