@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, element_of, lanes_of, vector
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, element_of, vector
 from luchina.compiler.prims import COMPARE, FLOATS, UNARY
 
 if TYPE_CHECKING:
@@ -371,27 +371,10 @@ def _resize(e: Emitter, x: Operand, element: str, unsigned: bool) -> Operand:
 
 
 def _math(e: Emitter, target: Target, op: str, *args: Operand) -> Operand:
-    try:
-        from luchina.compiler.vecmath import emit as vectorised
-    except ImportError:
-        return _libm(e, op, *args)
-    return vectorised(e, target, op, *args) or _libm(e, op, *args)
+    """A vectorised function, or the C library's lane by lane."""
+    from luchina.compiler import vecmath
 
-
-def _libm(e: Emitter, op: str, *args: Operand) -> Operand:
-    """The C library's function, lane by lane."""
-    kind = args[0].type
-    if op == "sigmoid":
-        one = e.const(kind, 1.0)
-        return e.bin("fdiv", one, e.bin("fadd", one, _libm(e, "exp", e.inst(kind, f"fneg {args[0]}"))))
-    name = op + ("f" if element_of(kind) == "float" else "")
-    if lanes_of(kind) == 1:
-        return e.call(kind, name, *args)
-    result = Operand(kind, "poison")
-    for lane in range(lanes_of(kind)):
-        one = e.call(element_of(kind), name, *(e.extract(a, lane) for a in args))
-        result = e.insert(result, one, lane)
-    return result
+    return vecmath.emit(e, target, op, *args) or vecmath.by_lanes(e, op, *args)
 
 
 # ---- bounds of a dtype, for reductions

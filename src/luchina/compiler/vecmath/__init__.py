@@ -1,0 +1,56 @@
+"""Vector mathematics: elementary functions as straight-line vector IR, of our own derivation.
+
+``emit(e, target, "exp", x)`` writes the function for a ``float`` or ``double`` scalar or vector ``x``. Float32 results
+are within 2 units in the last place (``pow`` within 4), float64 results within 4; signed zeros, infinities, NaN and
+gradual underflow follow C99. The result of a lane does not depend on the number of lanes.
+
+A function is a formula over ``lanes.Lanes``; its polynomials are in ``coefficients.py``, from
+``tools/minimax.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from luchina.compiler.ir import Emitter, Operand, element_of
+from luchina.compiler.vecmath import error_function, exponential, logarithm
+from luchina.compiler.vecmath.lanes import Lanes, Mathematics, by_lanes, wide
+
+if TYPE_CHECKING:
+    from luchina.compiler.target import Target
+
+
+__all__ = ["FUNCTIONS", "by_lanes", "emit"]
+
+
+def _wide(f: Callable[..., Lanes]) -> Callable[..., Lanes]:
+    return functools.partial(lambda f, m, *xs: wide(m, f, *xs), f)
+
+
+FUNCTIONS: dict[str, Callable[..., Lanes]] = {
+    "exp": exponential.exp,
+    "exp2": exponential.exp2,
+    "expm1": exponential.expm1,
+    "tanh": exponential.tanh,
+    "sigmoid": exponential.sigmoid,
+    "sinh": _wide(exponential.sinh),
+    "cosh": _wide(exponential.cosh),
+    "log": logarithm.log,
+    "log2": logarithm.log2,
+    "log10": logarithm.log10,
+    "log1p": logarithm.log1p,
+    "erf": error_function.erf,
+    "erfc": _wide(error_function.erfc),
+}
+
+
+def emit(e: Emitter, target: Target, name: str, x: Operand, *more: Operand) -> Operand | None:
+    """Write function ``name`` of ``x`` (and ``more``, of the same type); ``None`` if there is no vector form of it."""
+    function = FUNCTIONS.get(name)
+    if function is None:
+        return None
+    element = element_of(x.type)
+    m = Mathematics(e, target, element, element)
+    return function(m, *(Lanes(m, operand) for operand in (x, *more))).v
