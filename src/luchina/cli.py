@@ -39,7 +39,10 @@ def demo(
     """Train a small convolutional network on handwritten digits."""
     from luchina.commands.demo import run
 
-    run(console, epochs, batch_size, lr, seed, threads, out, device)
+    try:
+        run(console, epochs, batch_size, lr, seed, threads, out, device)
+    except (OSError, RuntimeError, ImportError) as error:
+        fail(str(error))
 
 
 @app.command()

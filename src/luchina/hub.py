@@ -22,7 +22,8 @@ _NAMES = {
 }  # fmt: skip
 
 
-def _package() -> Any:
+def package() -> Any:
+    """The safetensors package; ImportError with the command that installs it, where it is missing."""
     try:
         import safetensors
     except ImportError:
@@ -42,7 +43,7 @@ def save_file(
     >>> hub.load_file(path)
     {'w': tensor([1., 1.])}
     """
-    safetensors = _package()
+    safetensors = package()
     described, alive = {}, []
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
@@ -59,7 +60,7 @@ def save_file(
 
 def load_file(path: str | os.PathLike[str], device: Any = "cpu") -> dict[str, Tensor]:
     """The tensors of a safetensors file; RuntimeError for one that is damaged or something else."""
-    safetensors = _package()
+    safetensors = package()
     with open(path, "rb") as file:
         data = file.read()
     try:

@@ -21,9 +21,11 @@ def run(
     console: Console, epochs: int, batch_size: int, lr: float, seed: int, threads: int | None, out: Path, device: str
 ) -> None:
     """Train, show, save the best checkpoint."""
+    from luchina import hub
     from luchina.devices import resolve
 
     resolve(device)
+    hub.package()  # what saving will need, before any work is done
     if threads:
         luchina.set_num_threads(threads)
     start = time.perf_counter()
