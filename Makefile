@@ -6,19 +6,21 @@ TEST_VENV := .venv-test
 # PyTorch is the oracle of the parity tests: installed in CI, elsewhere on request (WITH_TORCH=1).
 ORACLE := $(if $(filter true 1,$(CI) $(WITH_TORCH)),torch==2.13.0,)
 WORKERS ?= 2
+SOURCES := $(shell find src -type f -not -name '*.pyc')
 
 .PHONY: demo test lint types bench clean
 
 demo: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/luchina demo
 
-$(DEMO_VENV)/ready: pyproject.toml
-	$(PYTHON) -m venv $(DEMO_VENV)
+$(DEMO_VENV)/ready: pyproject.toml $(SOURCES)
+	test -d $(DEMO_VENV) || $(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	$(DEMO_VENV)/bin/pip install --quiet --disable-pip-version-check ".[demo]"
 	touch $@
 
 $(TEST_VENV)/ready: pyproject.toml
-	$(PYTHON) -m venv $(TEST_VENV)
+	test -d $(TEST_VENV) || $(PYTHON) -m venv $(TEST_VENV)
 	$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check -e ".[test]" $(ORACLE)
 	touch $@
 
