@@ -2,8 +2,8 @@
 
     for i in range(n): table[index[i], :] = op(table[index[i], :], source[i, :])
 
-Blocks are ranges of target rows: each reads the whole index and does the rows that fall to it, so that two blocks never write
-the same row and the order of a row's contributions is that of the index for any number of threads.
+Blocks are ranges of target rows: each reads the whole index and does the rows that fall to it, so that two blocks
+never write the same row and the order of a row's contributions is that of the index for any number of threads.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from luchina.compiler.target import Target
 _COMBINE = {"add": "add", "mul": "mul", "max": "maximum", "min": "minimum"}
 ROW_BLOCKS = 8
 WORTH_SPLITTING = 1 << 15  # elements of the source below which one block does it all
+NARROW = 64  # elements of a row below which looking at the whole index costs more than the rows do
 
 
 class Scatter(NamedTuple):
@@ -50,7 +51,9 @@ class Scatter(NamedTuple):
                     self._step(e, target, table, source, e.add(to, inner.index), e.add(start, inner.index), 1)
         return module([e.function(name)], e.declarations, target.triple)
 
-    def _step(self, e: Emitter, target: Target, table: Operand, source: Operand, to: Operand, at: Operand, lanes: int) -> None:
+    def _step(
+        self, e: Emitter, target: Target, table: Operand, source: Operand, to: Operand, at: Operand, lanes: int
+    ) -> None:
         element = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}[ITEMSIZE[self.dtype]]
         place = e.gep(element, table, to)
         value = load_value(e, self.dtype, e.gep(element, source, at), lanes)
@@ -80,4 +83,4 @@ def _parameters(e: Emitter, count: int, pointers: int) -> list[Operand]:
 
 def blocks_for(rows: int, width: int, n: int) -> int:
     """How many ranges of rows the work is cut into: by the extents only."""
-    return min(ROW_BLOCKS, rows) if n * width >= WORTH_SPLITTING and rows > 1 else 1
+    return min(ROW_BLOCKS, rows) if width >= NARROW and n * width >= WORTH_SPLITTING else 1

@@ -35,7 +35,14 @@ class TableKernels:
         return copy
 
     def _table_task(
-        self, kernel: Kernel, windows: list[Window], numbers: list[int], blocks: int, op: str, work: int, scratch: int = 0
+        self,
+        kernel: Kernel,
+        windows: list[Window],
+        numbers: list[int],
+        blocks: int,
+        op: str,
+        work: int,
+        scratch: int = 0,
     ) -> None:
         """Add a task; the last of ``windows`` is written."""
         params = [n for w in windows for n in (w.storage.slot, w.offset * ITEMSIZE[w.dtype])] + numbers
@@ -96,6 +103,7 @@ class TableKernels:
         (source,) = node.inputs
         n = node.shape[-1]
         assert to.is_contiguous
-        kernel = Argsort(source.dtype, node.attrs[0]).kernel()
-        work = node.size * 8 * max(n.bit_length(), 1)
-        self._table_task(kernel, [self._plain(source), to], [n], node.size // n, "argsort", work, scratch=8 * n)
+        spec = Argsort(source.dtype, node.attrs[0])
+        work = node.size * 4 * ITEMSIZE[source.dtype]
+        windows = [self._plain(source), to]
+        self._table_task(spec.kernel(), windows, [n], node.size // n, "argsort", work, scratch=spec.scratch(n))
