@@ -100,6 +100,14 @@ TABLE: dict[str, tuple[Function, Function, mp.mpf, mp.mpf, int | None, int | Non
         3,
         6,
     ),
+    "log_power": (  # what log needs beyond 2s + 2/3 s³, for results of twice the digits
+        of_square(lambda s: (2 * mp.atanh(s) - 2 * s - 2 * s**3 / 3) / s**5),
+        of_square(lambda s: s**5 / (2 * mp.atanh(s))),
+        mp.mpf(0),
+        S**2 * mp.mpf("1.0001"),
+        None,
+        7,
+    ),
     "sin": (
         of_square(lambda r: (mp.sin(r) - r) / r**3),
         of_square(lambda r: r**3 / mp.sin(r)),

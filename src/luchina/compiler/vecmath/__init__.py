@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from luchina.compiler.ir import Emitter, Operand, element_of
-from luchina.compiler.vecmath import error_function, exponential, logarithm
+from luchina.compiler.vecmath import error_function, exponential, hyperbolic, logarithm, power, trigonometric
 from luchina.compiler.vecmath.lanes import Lanes, Mathematics, by_lanes, wide
 
 if TYPE_CHECKING:
@@ -35,14 +35,26 @@ FUNCTIONS: dict[str, Callable[..., Lanes]] = {
     "expm1": exponential.expm1,
     "tanh": exponential.tanh,
     "sigmoid": exponential.sigmoid,
-    "sinh": _wide(exponential.sinh),
-    "cosh": _wide(exponential.cosh),
     "log": logarithm.log,
     "log2": logarithm.log2,
     "log10": logarithm.log10,
     "log1p": logarithm.log1p,
     "erf": error_function.erf,
     "erfc": _wide(error_function.erfc),
+    "sin": _wide(trigonometric.sin),
+    "cos": _wide(trigonometric.cos),
+    "tan": _wide(trigonometric.tan),
+    "asin": _wide(trigonometric.asin),
+    "acos": _wide(trigonometric.acos),
+    "atan": _wide(trigonometric.atan),
+    "atan2": _wide(trigonometric.atan2),
+    "sinh": _wide(hyperbolic.sinh),
+    "cosh": _wide(hyperbolic.cosh),
+    "asinh": _wide(hyperbolic.asinh),
+    "acosh": _wide(hyperbolic.acosh),
+    "atanh": _wide(hyperbolic.atanh),
+    "pow": _wide(power.pow),
+    "fmod": _wide(power.fmod),
 }
 
 

@@ -62,23 +62,3 @@ def sigmoid(m: Mathematics, x: Lanes) -> Lanes:
     z = m.scale(expm1_reduced(m, r) + 1.0, k)
     base = (x < 0.0).select(z, 1.0)
     return m.fma(base, -(z / (z + 1.0)), base)
-
-
-def quarter_expm1(m: Mathematics, a: Lanes) -> Lanes:
-    """(eᵃ - 1) / 4 for a ≥ 0, which does not overflow where sinh and cosh do not."""
-    r, k = reduce(m, a.at_most(710.5 if m.double else 89.5))
-    power = m.power_of_two(k - 2)
-    return m.fma(expm1_reduced(m, r), power, power - 0.25)
-
-
-def sinh(m: Mathematics, x: Lanes) -> Lanes:
-    """(t + t/(t + 1)) / 2 with t = e^|x| - 1."""
-    a = x.abs()
-    h = quarter_expm1(m, a)
-    tiny = 2.0**-30 if m.double else 2.0**-14
-    return (a < tiny).select(a, h * 2.0 + h / (h + 0.25) * 0.5).with_sign(x)
-
-
-def cosh(m: Mathematics, x: Lanes) -> Lanes:
-    h = quarter_expm1(m, x.abs()) + 0.25
-    return h * 2.0 + 0.125 / h

@@ -174,6 +174,7 @@ class Mathematics:
         self.e = e
         self.element = element
         self.fused = target.has_fma
+        self.long = LONG
         self.table = LONG if accuracy == "double" else SHORT
         self.double = double
         self.integer = "i64" if double else "i32"
@@ -189,6 +190,10 @@ class Mathematics:
         if a == 0 or (found := self._constants.get(key)) is None:  # 0.0 and -0.0 are one key
             found = self._constants[key] = self.e.const(kind, a)
         return found
+
+    def constant(self, value: Number, like: Lanes) -> Lanes:
+        """A number as lanes, of the type of ``like``."""
+        return Lanes(self, self.operand(value, like.v.type))
 
     def fma(self, a: Lanes, b: Lanes | Number, c: Lanes | Number) -> Lanes:
         """a·b + c, rounded once where the machine can."""
@@ -226,7 +231,7 @@ class Mathematics:
         if self.fused:
             return p, self.fma(a, b, -p)
         half = float(2 ** ((self.precision + 1) // 2) + 1)
-        b = b if isinstance(b, Lanes) else a.equals(a).select(b, a * 0.0 + b)
+        b = b if isinstance(b, Lanes) else self.constant(b, a)
         a1 = a * half - (a * half - a)
         b1 = b * half - (b * half - b)
         a2, b2 = a - a1, b - b1
@@ -271,6 +276,21 @@ class _Fused:
 
     def __init__(self, has_fma: bool) -> None:
         self.has_fma = has_fma
+
+
+def rarely(m: Mathematics, mask: Lanes, usual: Lanes, rare: Callable[[], Lanes]) -> Lanes:
+    """``usual``, or what ``rare`` writes if the mask holds for any lane: a branch that is hardly ever taken."""
+    e = m.e
+    lanes = lanes_of(mask.v.type)
+    some = mask.v if lanes == 1 else e.call("i1", f"llvm.vector.reduce.or.v{lanes}i1", mask.v)
+    name, before = e.fresh("R"), e.block
+    e.cond_br(some, f"{name}.rare", f"{name}.end")
+    e.label(f"{name}.rare")
+    other = rare()
+    after = e.block
+    e.br(f"{name}.end")
+    e.label(f"{name}.end")
+    return Lanes(m, e.phi(usual.v.type, [(usual.v, before), (other.v, after)]))
 
 
 def libm(m: Mathematics, name: str, *xs: Lanes) -> Lanes:
