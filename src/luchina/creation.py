@@ -273,11 +273,26 @@ asarray = as_tensor
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor on the memory of any DLPack exporter (numpy, PyTorch, JAX …) on the CPU."""
+    """A tensor on the memory of any DLPack exporter (numpy, PyTorch, JAX …) on the CPU, or of a DLPack capsule."""
+    if type(source).__name__ == "PyCapsule":
+        source = _Capsule(source)
     try:
         return from_numpy(np.from_dlpack(source))
     except (ValueError, BufferError):  # read-only exporters
         return from_numpy(np.from_dlpack(source).copy())
+
+
+class _Capsule:
+    """A bare DLPack capsule as an exporter, which is what numpy wants."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
 
 
 def legacy_tensor(cls: type, *args: Any, device: Any = None) -> Tensor:

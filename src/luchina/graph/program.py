@@ -17,6 +17,7 @@ from luchina.graph.value import OUT, Value, key_of, recording
 if TYPE_CHECKING:
     from luchina.compiler.build import Executable
     from luchina.compiler.prims import Node
+    from luchina.runtime.buffers import Buffer
 
 PENDING_LIMIT = 4000  # holders watched since the last run before everything is run anyway
 
@@ -224,6 +225,19 @@ def _compile(targets: list[Value]) -> Program:
         tuple(numbers[v] for v in leaves if v.number is None),
         tuple(numbers[v] for v in leaves if v.number is not None),
     )
+
+
+_aside: dict[Any, Executable] = {}
+
+
+def run_aside(key: Any, outputs: Callable[[], list[Node]], inputs: list[Buffer]) -> list[Buffer]:
+    """Run a small program of primitives on memory that is there, without touching what is recorded."""
+    from luchina.compiler.build import compile as compile_graph
+
+    executable = _aside.get(key)
+    if executable is None:
+        executable = _aside[key] = compile_graph(outputs())
+    return executable.run(inputs, [])
 
 
 def clear() -> None:

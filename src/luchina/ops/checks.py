@@ -6,8 +6,12 @@ which is rare, and it keeps the promise that an error is raised where the mistak
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 
+from luchina.compiler import prims as p
+from luchina.compiler.prims import Node
 from luchina.graph import program
 from luchina.graph.value import Value
 
@@ -33,8 +37,19 @@ def bounds(value: Value) -> tuple[int, int]:
     known = _static_bounds(value)
     if known is not None:
         return known
-    array = host(value)
-    return int(array.min()), int(array.max())
+    if value.number is not None:
+        return int(value.number), int(value.number)
+    if value.buffer is None:
+        program.realize_only(value)
+    assert value.buffer is not None
+    dtype, n = value.dtype.name, value.size
+
+    def extremes() -> list[Node]:
+        flat = p.cast(p.input(0, (n,), dtype), "int64")
+        return [p.reduce("min", flat, (0,)), p.reduce("max", flat, (0,))]
+
+    low, high = program.run_aside(("bounds", dtype, n), extremes, [value.buffer])
+    return ctypes.c_int64.from_address(low.ptr).value, ctypes.c_int64.from_address(high.ptr).value
 
 
 def _static_bounds(value: Value) -> tuple[int, int] | None:
