@@ -11,7 +11,7 @@ from luchina.devices import device
 from luchina.dtypes import dtype
 from luchina.face import expandable, settle, write
 from luchina.graph import program
-from luchina.graph.value import mode, result_dtype
+from luchina.graph.value import Value, mode, result_dtype
 from luchina.ops import creation as ops
 from luchina.ops.movement import CLONE, expand
 from luchina.ops.pointwise import cast
@@ -127,15 +127,22 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         write(target, ops.fill(target._read(), value._read()))
     else:
-        target._write(replacing(target, ops.fill(target._read(), value)))
+        target._write(_labelled(replacing(target, ops.fill(target._read(), value)), "FillBackward2"))
     return self
+
+
+def _labelled(value: Value, label: str) -> Value:
+    """The Value under the name that PyTorch prints for it."""
+    if value.needs_grad and value.cell is None:
+        value.label = label
+    return value
 
 
 def zero_(self: Tensor) -> Tensor:
     """Every element becomes 0."""
     target = each_once(self)
     target._check_writable()
-    target._write(replacing(target, ops.zero(target._read())))
+    target._write(_labelled(replacing(target, ops.zero(target._read())), "ZeroBackward0"))
     return self
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from luchina import dtypes
 from luchina.graph import program
 from luchina.graph.value import Value, mode
+from luchina.labels import RULES, Rule
 from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import DECLARED, PUBLIC
@@ -86,6 +87,8 @@ def _require_tensor(name: str, args: tuple) -> None:
 def lift(call: Callable[..., Any]) -> Callable[..., Any]:
     """The function on tensors that does what ``call`` does on Values. ``out=`` is understood."""
 
+    rule = RULES.get(call.__name__)
+
     @functools.wraps(call)
     def function(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
@@ -101,6 +104,8 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
             except AttributeError:
                 _require_tensor(call.__name__, args)
                 raise
+        if rule is not None:
+            _label(rule, result, args, kwargs)
         result = wrap_value(result) if result.__class__ is Value else shown(result)
         for a in args:
             if isinstance(a, Tensor):
@@ -113,6 +118,13 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return function
+
+
+def _label(rule: Rule, result: Any, args: tuple, kwargs: dict) -> None:
+    """Set what ``grad_fn`` prints of a result that has a gradient."""
+    for value in result if isinstance(result, tuple) else (result,):
+        if value.__class__ is Value and value.needs_grad and value.cell is None:
+            value.label = rule(args, kwargs) if callable(rule) else rule
 
 
 def _into(out: Any, result: Any) -> Any:
@@ -207,6 +219,7 @@ _NUMBERS = (bool, int, float)
 
 def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
     call = PUBLIC[name].call
+    reflected_name = {"sub": "RsubBackward1"}.get(name)
 
     def method(self: Tensor, other: Any) -> Any:
         if isinstance(other, Tensor):
@@ -221,7 +234,10 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
         if reflected and name == "div":  # as PyTorch: its rounding, and its derivative reads the result
             return self.reciprocal() * other
         left = self._read()
-        result = wrap_value(call(right, left) if reflected else call(left, right))
+        value = call(right, left) if reflected else call(left, right)
+        if reflected_name is not None and reflected and value.needs_grad and value.cell is None:
+            value.label = reflected_name
+        result = wrap_value(value)
         if self._storage.lent or (right.__class__ is Value and other._storage.lent):
             settle((self, other), result)
         return result

@@ -74,6 +74,9 @@ def _slice_bounds(item: slice, n: int) -> tuple[int, int, int]:
     return start, max(0, -(-(stop - start) // step)), step
 
 
+_LABELS = {"gone": "SelectBackward0", "new": "UnsqueezeBackward0", "axis": "SliceBackward0"}
+
+
 def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     """The view that integers, slices and None ask for, and the tensor indices left for its dimensions."""
     cuts: dict[int, tuple[int, int, int]] = {}
@@ -147,7 +150,9 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
                 item = item.reshape(1)
             indices.append(item)
     if tuple(shape) != tuple(x._shape):
-        x = view_of(x, reshape(x._read(), tuple(shape)), tuple(shape), tuple(strides), x._offset)
+        asked = [kind for kind, what in layout if kind in ("gone", "new") or (kind == "axis" and what in cuts)]
+        last = asked[-1] if asked else "axis"
+        x = view_of(x, reshape(x._read(), tuple(shape)), tuple(shape), tuple(strides), x._offset, _LABELS[last])
     return x, indices
 
 

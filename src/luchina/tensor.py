@@ -132,6 +132,8 @@ _NODE_CLASSES: dict[str, type[Node]] = {}
 
 def grad_name(value: Value) -> str:
     """The name that PyTorch prints for the function which made a Value: ``MmBackward0``."""
+    if value.label is not None:
+        return value.label
     if value.op is None or value.op.name == "leaf":
         return "torch::autograd::AccumulateGrad"
     op = value.op
@@ -914,9 +916,15 @@ def alias(value: Value) -> Value:
 
 
 def view_of(
-    source: Tensor, value: Value | None, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
+    source: Tensor,
+    value: Value | None,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int,
+    label: str | None = None,
 ) -> Tensor:
-    """A view: a window on the memory of ``source``, with the Value that autograd sees through."""
+    """A view: a window on the memory of ``source``, with the Value that autograd sees through; ``label`` is the name
+    that its ``grad_fn`` prints."""
     tensor = make(Tensor, source._storage, shape, strides, offset, source._dtype)
     tensor._base = source._base if source._base is not None else source
     tensor._detached = source._detached
@@ -928,8 +936,10 @@ def view_of(
         if not (base._leaf or base._detached):
             value = memory_window(root, tensor._shape, strides, offset)
     if value is not None:
-        if value.cell is not None:
-            value = alias(value) if value.cell is not source._counter else value
+        if value.cell is not None and (value.cell is not source._counter or value.needs_grad):
+            value = alias(value)  # another tensor shows it: this one has a place of its own in the graph
+        if label is not None and value.needs_grad:
+            value.label = label
         value.cell = source._counter
         value.version = source._counter.version
         tensor._value = value

@@ -93,7 +93,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
             "contiguous subspaces). Use .reshape(...) instead."
         )
-    return view_of(self, movement.reshape(self._read(), new), new, strides, self._offset)
+    return view_of(self, movement.reshape(self._read(), new), new, strides, self._offset, "ViewBackward0")
 
 
 def reshape(self: Tensor, *shape: Any) -> Tensor:
@@ -103,7 +103,7 @@ def reshape(self: Tensor, *shape: Any) -> Tensor:
     value = movement.reshape(self._read(), new)
     if strides is None:
         return wrap_value(value if value is not self._read() else movement.clone(value))
-    return view_of(self, value, new, strides, self._offset)
+    return view_of(self, value, new, strides, self._offset, "ViewBackward0")
 
 
 def permute(self: Tensor, *dims: Any) -> Tensor:
@@ -142,7 +142,7 @@ def t(self: Tensor) -> Tensor:
     if self.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {self.ndim}D")
     if self.ndim < 2:
-        return view_of(self, movement.reshape(self._read(), tuple(self._shape)), self._shape, self._strides, self._offset)
+        return view_of(self, movement.reshape(self._read(), tuple(self._shape)), self._shape, self._strides, self._offset, "TBackward0")
     return view_of(self, movement.T(self._read()), self._shape[::-1], self._strides[::-1], self._offset)
 
 
@@ -176,7 +176,8 @@ def squeeze(self: Tensor, dim: Any = None) -> Tensor:
         gone = {a for a in axes if self.ndim and self._shape[a] == 1}
     kept = [i for i in range(self.ndim) if i not in gone]
     shape = tuple([self._shape[i] for i in kept])
-    return view_of(self, movement.reshape(self._read(), shape), shape, tuple([self._strides[i] for i in kept]), self._offset)
+    label = "SqueezeBackward0" if dim is None else "SqueezeBackward1"
+    return view_of(self, movement.reshape(self._read(), shape), shape, tuple([self._strides[i] for i in kept]), self._offset, label)
 
 
 def unsqueeze(self: Tensor, dim: int) -> Tensor:
@@ -185,7 +186,7 @@ def unsqueeze(self: Tensor, dim: int) -> Tensor:
     shape = (*self._shape[:axis], 1, *self._shape[axis:])
     step = self._strides[axis] * self._shape[axis] if axis < self.ndim else 1
     strides = (*self._strides[:axis], step, *self._strides[axis:])
-    return view_of(self, movement.reshape(self._read(), shape), shape, strides, self._offset)
+    return view_of(self, movement.reshape(self._read(), shape), shape, strides, self._offset, "UnsqueezeBackward0")
 
 
 def expand(self: Tensor, *sizes: Any) -> Tensor:
@@ -272,12 +273,12 @@ def ravel(self: Tensor) -> Tensor:
     return reshape(self, -1)
 
 
-def slice_view(self: Tensor, axis: int, start: int, size: int, step: int) -> Tensor:
+def slice_view(self: Tensor, axis: int, start: int, size: int, step: int, label: str = "SliceBackward0") -> Tensor:
     """``size`` elements along ``axis`` from ``start`` with ``step``."""
-    return window(self, {axis: (start, size, step)})
+    return window(self, {axis: (start, size, step)}, label)
 
 
-def window(self: Tensor, cuts: dict[int, tuple[int, int, int]]) -> Tensor:
+def window(self: Tensor, cuts: dict[int, tuple[int, int, int]], label: str = "SliceBackward0") -> Tensor:
     """Several axes sliced at once: axis -> (start, size, step)."""
     starts, sizes, steps = [0] * self.ndim, list(self._shape), [1] * self.ndim
     strides, offset = list(self._strides), self._offset
@@ -288,7 +289,7 @@ def window(self: Tensor, cuts: dict[int, tuple[int, int, int]]) -> Tensor:
     value = movement.slice_(self._read(), starts, sizes, steps) if 0 not in sizes else None
     if value is None:
         value = movement.slice_(self._read(), [0] * self.ndim, sizes, [1] * self.ndim)
-    return view_of(self, value, tuple(sizes), tuple(strides), offset)
+    return view_of(self, value, tuple(sizes), tuple(strides), offset, label)
 
 
 def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
@@ -329,7 +330,7 @@ def select(self: Tensor, dim: int, index: Any) -> Tensor:
 def _drop(self: Tensor, axis: int) -> Tensor:
     shape = self._shape[:axis] + self._shape[axis + 1 :]
     strides = self._strides[:axis] + self._strides[axis + 1 :]
-    return view_of(self, movement.reshape(self._read(), tuple(shape)), shape, strides, self._offset)
+    return view_of(self, movement.reshape(self._read(), tuple(shape)), shape, strides, self._offset, "SelectBackward0")
 
 
 def split(self: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -356,7 +357,7 @@ def split(self: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tens
         name = "SplitWithSizes"
     result, start = [], 0
     for i, size in enumerate(sizes):
-        piece = slice_view(self, axis, start, size, 1)
+        piece = slice_view(self, axis, start, size, 1, "SplitBackward0")
         piece._multi_view = (name, i)
         result.append(piece)
         start += size
@@ -402,6 +403,8 @@ def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     result = []
     for i in range(self._shape[axis]):
         piece = select(self, axis, i)
+        if piece._value is not None and piece._value.needs_grad:
+            piece._value.label = "UnbindBackward0"
         piece._multi_view = ("Unbind", i)
         result.append(piece)
     return tuple(result)
@@ -420,7 +423,7 @@ def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Ten
     kept = [i for i in range(self.ndim) if i not in (a, b)]
     shape = (*[self._shape[i] for i in kept], length)
     strides = (*[self._strides[i] for i in kept], self._strides[a] + self._strides[b])
-    return _strided_view(self, shape, strides, self._offset + start)
+    return _strided_view(self, shape, strides, self._offset + start, "DiagonalBackward0")
 
 
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
@@ -437,11 +440,13 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     return _strided_view(self, (*shape, size), (*strides, self._strides[axis]), self._offset)
 
 
-def _strided_view(self: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Tensor:
+def _strided_view(
+    self: Tensor, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, label: str | None = None
+) -> Tensor:
     """A view given by strides in the storage; its Value is a window on this tensor's own Value where that is whole."""
     if self._is_whole():
         value = movement.strided(self._read(), shape, strides, offset)
-        return view_of(self, value, shape, strides, offset)
+        return view_of(self, value, shape, strides, offset, label)
     if self.requires_grad:
         own = contiguous_strides(self._shape)
         scale = {s: o for s, o, n in zip(self._strides, own, self._shape) if n > 1}

@@ -235,6 +235,7 @@ class Value:
         context: what a user's own autograd function keeps for its backward.
         hooks: what the autograd engine has to do when the cotangent of this Value is known (a ``Hooks``), or None.
         key, epoch: what was recorded, as one number; see ``Recording``.
+        label: the name that ``grad_fn`` prints where it is not the operation's own.
         freed: backward has passed and let go of what it needed.
         sequence: order of recording; backward goes the other way.
     """
@@ -251,6 +252,7 @@ class Value:
         "hooks",
         "inputs",
         "key",
+        "label",
         "needs_grad",
         "number",
         "op",
@@ -285,6 +287,7 @@ class Value:
         self.weak = weak
         self.key = key
         self.epoch = epoch
+        self.label: str | None = None
         self.cell: Any = None
         self.context: Any = None
         self.version = 0
