@@ -29,15 +29,12 @@ LOG10E = Fraction(0x6F2DEC549B9438CA9AADD557D699EE191F71A301, _SCALE)
 PI = Fraction(0x3243F6A8885A308D313198A2E03707344A4093822, _SCALE)
 
 
-def rounded(value: Fraction, bits: int) -> float:
-    """``value`` with ``bits`` significant bits, rounded to nearest."""
-    top = abs(value).numerator.bit_length() - abs(value).denominator.bit_length()
-    unit = Fraction(2) ** (top - bits)
-    while abs(value) / unit >= 1 << bits:
+def shortened(value: Fraction, bits: int) -> float:
+    """The first ``bits`` significant bits of a positive ``value``."""
+    unit = Fraction(2) ** (value.numerator.bit_length() - value.denominator.bit_length() - bits)
+    if value >= unit * 2**bits:
         unit *= 2
-    while abs(value) / unit < 1 << (bits - 1):
-        unit /= 2
-    return float(round(value / unit) * unit)
+    return float(value // unit * unit)
 
 
 class Lanes:
@@ -202,18 +199,22 @@ class Mathematics:
         return a._intrinsic("fma", b, c)
 
     def polynomial(self, name: str, x: Lanes, long: bool = False) -> Lanes:
-        """A polynomial of the tables, by Horner's rule."""
-        coefficients: Sequence[float] = (LONG if long else self.table)[name]
+        """A polynomial of the tables."""
+        return self.horner((LONG if long else self.table)[name], x)
+
+    def horner(self, coefficients: Sequence[float], x: Lanes) -> Lanes:
+        """Σ cₖ·xᵏ, the constant first, by Horner's rule."""
         result: Lanes | float = coefficients[-1]
         for c in reversed(coefficients[:-1]):
             result = self.fma(x, result, c)
         return result  # type: ignore[return-value]
 
     def parts(self, value: Fraction, count: int, bits: int) -> list[float]:
-        """``value`` as an unevaluated sum of numbers of ``bits`` significant bits, the last as long as it can be."""
+        """``value`` as an unevaluated sum of numbers of ``bits`` significant bits, the last as long as it can be. None is
+        negative, so that x - 0·part is x for -0.0 too."""
         result = []
         for i in range(count):
-            part = rounded(value, bits if i < count - 1 else self.precision)
+            part = shortened(value, bits if i < count - 1 else self.precision)
             result.append(part)
             value -= Fraction(part)
         return result
@@ -286,7 +287,7 @@ def rarely(m: Mathematics, mask: Lanes, usual: Lanes, rare: Callable[[], Lanes])
     name, before = e.fresh("R"), e.block
     e.cond_br(some, f"{name}.rare", f"{name}.end")
     e.label(f"{name}.rare")
-    other = rare()
+    other = mask.select(rare(), usual)  # a lane's bits do not depend on its neighbours
     after = e.block
     e.br(f"{name}.end")
     e.label(f"{name}.end")

@@ -35,7 +35,7 @@ def log_twice(m: Mathematics, x: Lanes) -> tuple[Lanes, Lanes]:
     high, low = two_sum(s * 2.0, v)
     ln2, ln2_low = m.parts(LN2, 2, 41)
     total, error = two_sum(n * ln2, high)
-    return total, error + (low + rest + n * ln2_low)
+    return two_sum(total, error + (low + rest + n * ln2_low))
 
 
 def pow(m: Mathematics, x: Lanes, y: Lanes) -> Lanes:
