@@ -81,6 +81,21 @@ def erfc_factor(t: mp.mpf) -> mp.mpf:
     return erfcx(a) * (2 * a + 1)
 
 
+def erfinv_factor(s: mp.mpf) -> mp.mpf:
+    """erfinv(y) / y as a function of s = √-log(1 - y²), by Newton's method."""
+    y = mp.sqrt(-mp.expm1(-s * s))
+    rest = mp.exp(-s * s) / (1 + y)  # 1 - y
+    x = y * mp.sqrt(mp.pi) / 2 if s < 1 else s * mp.mpf("0.9")
+    for _ in range(100):
+        slope = 2 / mp.sqrt(mp.pi) * mp.exp(-x * x)
+        complement = mp.erfc(x)
+        step = (mp.erf(x) - y) / slope if s < 1 else mp.log(rest / complement) * complement / slope
+        x -= step
+        if abs(step) < mp.mpf(10) ** -45 * x:
+            break
+    return x / y
+
+
 # name: the function that the polynomial stands for, its weight, its interval, the degree for float32 and for float64
 TABLE: dict[str, tuple[Function, Function, mp.mpf, mp.mpf, int | None, int | None]] = {
     "exp": (lambda r: (mp.expm1(r) - r) / r**2, lambda r: r**2 / abs(mp.expm1(r)), -LN2_2, LN2_2, 5, 10),
@@ -158,6 +173,23 @@ TABLE: dict[str, tuple[Function, Function, mp.mpf, mp.mpf, int | None, int | Non
     ),
     "erf_tail": (lambda a: -mp.log(mp.erfc(a)), mp.erfc, mp.mpf(1), mp.mpf(4), 7, None),
     "erfc": (erfc_factor, lambda t: 1 / erfc_factor(t), mp.mpf(-0.78), mp.mpf(0.76), 12, 22),
+    # For float64 erfinv is corrected after these: shorter polynomials do.
+    "erfinv": (
+        lambda u: erfinv_factor(mp.sqrt(3.125 * (1 + u))),
+        lambda u: 1 / erfinv_factor(mp.sqrt(3.125 * (1 + u))),
+        mp.mpf("-0.9999999"),
+        mp.mpf(1),
+        12,
+        9,
+    ),
+    "erfinv_tail": (
+        lambda u: erfinv_factor(mp.mpf("4.3") + mp.mpf("1.8") * u),
+        lambda u: 1 / erfinv_factor(mp.mpf("4.3") + mp.mpf("1.8") * u),
+        mp.mpf(-1),
+        mp.mpf(1),
+        14,
+        10,
+    ),
 }
 
 

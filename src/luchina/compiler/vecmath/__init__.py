@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from luchina.compiler.ir import Emitter, Operand, element_of
-from luchina.compiler.vecmath import error_function, exponential, hyperbolic, logarithm, power, trigonometric
+from luchina.compiler.vecmath import error_function, exponential, hyperbolic, logarithm, power, special, trigonometric
 from luchina.compiler.vecmath.lanes import Lanes, Mathematics, by_lanes, wide
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ FUNCTIONS: dict[str, Callable[..., Lanes]] = {
     "asinh": _wide(hyperbolic.asinh),
     "acosh": _wide(hyperbolic.acosh),
     "atanh": _wide(hyperbolic.atanh),
+    "erfinv": _wide(special.erfinv),
+    "digamma": _wide(special.digamma),
     "pow": _wide(power.pow),
     "fmod": _wide(power.fmod),
 }
