@@ -63,7 +63,26 @@ from luchina import random as _random  # noqa: E402
 indexing.install()
 _random.install(globals())
 
-_LAZY = ("nn", "optim", "utils", "random", "linalg", "cuda", "amp", "backends", "fused", "autograd", "hub", "datasets")
+contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
+strided = "torch.strided"
+detach = Tensor.detach
+
+
+def use_deterministic_algorithms(mode: Any, *, warn_only: Any = False) -> None:
+    """Accepted: every result is the same to the bit for any number of threads, run after run, anyway."""
+
+
+def are_deterministic_algorithms_enabled() -> Any:
+    """Always true."""
+    return True
+
+
+def compile(model: Any = None, **options: Any) -> Any:
+    """The model itself: what it records is compiled as whole programs without being asked."""
+    return model if model is not None else (lambda function: function)
+
+
+_LAZY = ("nn", "optim", "utils", "random", "cuda", "amp", "backends", "fused", "autograd", "hub", "datasets")
 
 
 def __getattr__(name: str) -> Any:

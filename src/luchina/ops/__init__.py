@@ -4,6 +4,7 @@ from luchina.ops import (  # noqa: F401
     activation,
     attention,
     conv,
+    convenience,
     creation,
     dropout,
     einsum,
