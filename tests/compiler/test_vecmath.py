@@ -63,7 +63,7 @@ def compiled(name: str, element: str, lanes: int, arguments: int, row: Target) -
         e.store(y, e.gep(element, to, loop.index), size)
     symbol = f"test_{name}_{element}_{lanes}_{row.name}"
     data = llvm.compiler(row).object_code(ir.module([e.function(symbol)], e.declarations, row.triple))
-    library, addresses = llvm.load_object(row, symbol, data, [symbol])
+    library, addresses = llvm.load_object(row, f"{__name__}.{symbol}", data, [symbol])
     return library, ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2, ctypes.c_void_p)(
         addresses[symbol]
     )

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.compiler import loops, loopspec, movement
-from luchina.compiler.body import EXPENSIVE, ITEMSIZE, Instruction
+from luchina.compiler.body import COST, ITEMSIZE, Instruction
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.layout import Axes
 from luchina.compiler.loopspec import Access, LoopSpec
@@ -313,7 +313,7 @@ class LoopBuilder:
         self, spec: LoopSpec, extents: list[int], records: list[int], operands: list[_Operand], scratch: int
     ) -> Task:
         total = prod(extents)
-        weight = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program)
+        weight = sum(COST.get(i.op, 1) for i in spec.program)
         inner = prod(extents[spec.outer :])
         rows = prod(extents[: spec.outer])
         chunk = 1

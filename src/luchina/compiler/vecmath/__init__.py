@@ -66,5 +66,5 @@ def emit(e: Emitter, target: Target, name: str, x: Operand, *more: Operand) -> O
     if function is None:
         return None
     element = element_of(x.type)
-    m = Mathematics(e, target, element, element)
+    m = Mathematics(e, target.has_fma, element, element)
     return function(m, *(Lanes(m, operand) for operand in (x, *more))).v

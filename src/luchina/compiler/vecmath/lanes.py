@@ -10,13 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from luchina.compiler.ir import Emitter, Operand, element_of, lanes_of
 from luchina.compiler.vecmath.coefficients import LONG, SHORT
-
-if TYPE_CHECKING:
-    from luchina.compiler.target import Target
 
 Number = float | int
 
@@ -164,13 +160,14 @@ class Lanes:
 
 
 class Mathematics:
-    """Where and how functions are written: the emitter, the machine, the element type and the accuracy wanted."""
+    """Where and how functions are written: the emitter, whether the machine multiplies and adds in one instruction, the
+    element type and the accuracy wanted."""
 
-    def __init__(self, e: Emitter, target: Target, element: str, accuracy: str) -> None:
+    def __init__(self, e: Emitter, fused: bool, element: str, accuracy: str) -> None:
         double = element == "double"
         self.e = e
         self.element = element
-        self.fused = target.has_fma
+        self.fused = fused
         self.long = LONG
         self.table = LONG if accuracy == "double" else SHORT
         self.double = double
@@ -198,9 +195,9 @@ class Mathematics:
             return a * b + c
         return a._intrinsic("fma", b, c)
 
-    def polynomial(self, name: str, x: Lanes, long: bool = False) -> Lanes:
+    def polynomial(self, name: str, x: Lanes) -> Lanes:
         """A polynomial of the tables."""
-        return self.horner((LONG if long else self.table)[name], x)
+        return self.horner(self.table[name], x)
 
     def horner(self, coefficients: Sequence[float], x: Lanes) -> Lanes:
         """Σ cₖ·xᵏ, the constant first, by Horner's rule."""
@@ -210,8 +207,8 @@ class Mathematics:
         return result  # type: ignore[return-value]
 
     def parts(self, value: Fraction, count: int, bits: int) -> list[float]:
-        """``value`` as an unevaluated sum of numbers of ``bits`` significant bits, the last as long as it can be. None is
-        negative, so that x - 0·part is x for -0.0 too."""
+        """``value`` as an unevaluated sum of numbers of ``bits`` significant bits, the last as long as it can be. None
+        is negative, so that x - 0·part is x for -0.0 too."""
         result = []
         for i in range(count):
             part = shortened(value, bits if i < count - 1 else self.precision)
@@ -267,16 +264,9 @@ def wide(m: Mathematics, f: Callable[..., Lanes], *xs: Lanes) -> Lanes:
     """A float32 function computed in float64 and rounded once: for those that are rare or lose digits on the way."""
     if m.double:
         return f(m, *xs)
-    inner = Mathematics(m.e, _Fused(m.fused), "double", "float")
+    inner = Mathematics(m.e, m.fused, "double", "float")
     result = f(inner, *(Lanes(inner, m.e.cast("fpext", x.v, "double")) for x in xs))
     return Lanes(m, m.e.cast("fptrunc", result.v, "float"))
-
-
-class _Fused:
-    """As much of a target as ``Mathematics`` asks for."""
-
-    def __init__(self, has_fma: bool) -> None:
-        self.has_fma = has_fma
 
 
 def rarely(m: Mathematics, mask: Lanes, usual: Lanes, rare: Callable[[], Lanes]) -> Lanes:
