@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from luchina.compiler.body import EXPENSIVE, ITEMSIZE, Instruction
+from luchina.compiler.body import COST, EXPENSIVE, ITEMSIZE, Instruction
 
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
@@ -118,7 +118,7 @@ def choose_lanes(spec: LoopSpec, target: Target) -> int:
     values = [i for i in spec.program if i.op not in ("const", "store")]
     widest = max((ITEMSIZE[i.dtype] if i.dtype not in ("float16", "bfloat16") else 4 for i in values), default=4)
     native = min(max(target.vector_bits // 8 // widest, 2), 32)  # beyond 64 lanes code only gets longer
-    long = sum(8 if i.op in EXPENSIVE else 1 for i in spec.program) > 24
+    long = sum(COST.get(i.op, 1) for i in spec.program) > 20
     scattered = any("s" in a.vector for a in spec.accesses)
     if long or scattered:
         return native
