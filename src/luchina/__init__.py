@@ -83,6 +83,11 @@ def compile(model: Any = None, **options: Any) -> Any:
 
 
 _LAZY = ("nn", "optim", "utils", "random", "cuda", "amp", "backends", "fused", "autograd", "hub", "datasets")
+_FROM_AMP = (
+    "autocast", "clear_autocast_cache", "get_autocast_cpu_dtype", "get_autocast_dtype", "is_autocast_cache_enabled",
+    "is_autocast_cpu_enabled", "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype",
+    "set_autocast_enabled",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -94,6 +99,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("luchina.printing").set_printoptions
     if name in ("set_num_threads", "get_num_threads"):
         return getattr(importlib.import_module("luchina.runtime.threads"), name)
+    if name in _FROM_AMP:
+        return getattr(importlib.import_module("luchina.amp"), name)
+    if name in ("set_default_device", "get_default_device"):
+        return getattr(importlib.import_module("luchina.backends"), name)
     raise AttributeError(f"module 'luchina' has no attribute '{name}'")
 
 

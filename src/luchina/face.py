@@ -20,6 +20,7 @@ from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import DECLARED, PUBLIC
 from luchina.overlap import check_partial_overlap
+from luchina.precision import POLICIES, anywhere, cast_call, region, suspended
 from luchina.tensor import Tensor, alias, wrap_value
 
 _PLAIN = frozenset({int, float, bool, str, type(None), dtypes.dtype})
@@ -88,9 +89,17 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
     """The function on tensors that does what ``call`` does on Values. ``out=`` is understood."""
 
     rule = RULES.get(call.__name__)
+    policy = POLICIES.get(call.__name__)
 
     @functools.wraps(call)
     def function(*args: Any, **kwargs: Any) -> Any:
+        given = args
+        if policy is not None and anywhere.threads and region.dtype is not None:
+            if kwargs.get("out") is not None:
+                with suspended():
+                    return function(*args, **kwargs)
+            given = (*args, *kwargs.values())
+            args, kwargs = cast_call(policy, args, kwargs)
         if kwargs:
             if "out" in kwargs:
                 return _into(kwargs.pop("out"), function(*args, **kwargs))
@@ -98,6 +107,7 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
                 kwargs["input"] = kwargs.pop("self")
             result = call(*[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()})
             args = (*args, *kwargs.values())
+            given = (*given, *kwargs.values())
         else:
             try:
                 result = call(*[a._read() if isinstance(a, Tensor) else read(a) for a in args])
@@ -107,13 +117,13 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
         if rule is not None:
             _label(rule, result, args, kwargs)
         result = wrap_value(result) if result.__class__ is Value else shown(result)
-        for a in args:
+        for a in given:
             if isinstance(a, Tensor):
                 if a._storage.lent:
-                    settle(args, result)
+                    settle(given, result)
                     break
             elif a.__class__ in (list, tuple):
-                settle(args, result)
+                settle(given, result)
                 break
         return result
 

@@ -216,7 +216,7 @@ def multi_head_attention_forward(
     if need_weights:
         scores = (q * math.sqrt(1.0 / head)) @ k.transpose(-2, -1)
         if mask is not None:
-            scores = mask + scores
+            scores = mask.to(scores.dtype) + scores
         weights = engine.softmax(scores, -1)
         if dropout_p > 0.0:
             weights = engine.dropout(weights, dropout_p, True)

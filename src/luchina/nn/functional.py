@@ -63,6 +63,7 @@ from luchina.nn._losses import (
     soft_margin_loss,
     triplet_margin_loss,
 )
+from luchina.precision import untouched
 
 Ints = int | tuple[int, ...] | list[int]
 
@@ -75,6 +76,7 @@ one_hot = engine.one_hot
 pad = engine.pad
 
 
+@untouched
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_o = x₁ᵀ W_o x₂ + b_o; weight (O, I₁, I₂)."""
     for i, x in enumerate((input1, input2), 1):

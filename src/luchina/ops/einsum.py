@@ -7,12 +7,13 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+from luchina.dtypes import float32
 from luchina.graph.value import Value
 from luchina.ops.matmul import BMM
 from luchina.ops.movement import contiguous_strides, expand, permute, reshape, strided
 from luchina.ops.pointwise import dtype_title, mul
 from luchina.ops.reduce import sum as sum_
-from luchina.ops.registry import axis_of, broadcast, public
+from luchina.ops.registry import axis_of, broadcast, full, public
 
 
 def _diagonals(x: Value, labels: list[str], operand: int) -> tuple[Value, list[str]]:
@@ -200,6 +201,23 @@ def einsum(equation: str, *operands: Any) -> Value:
     x, labels = _sum_out(x, labels, set(result))
     axes = tuple(labels.index(c) for c in result)
     return permute(x, axes) if axes != tuple(range(len(axes))) else x
+
+
+def contracts(args: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether an einsum call with operands of these shapes takes a matrix product on its way, from left to right."""
+    equation = args[0] if isinstance(args[0], str) else _from_lists(args[0], args[1:])[0]
+    values = [full(shape, 0, float32) for shape in shapes]
+    if not values:
+        return False
+    terms, result = _parse(equation, values)
+    extents = [dict(zip(labels, shape)) for labels, shape in zip(terms, shapes)]
+    have = dict(extents[0])
+    for i, other in enumerate(extents[1:], 1):
+        kept = {*result, *(c for later in terms[i + 1 :] for c in later)}
+        if any(c in have and c not in kept and have[c] != 1 and n != 1 for c, n in other.items()):
+            return True
+        have = {c: max(have.get(c, 1), other.get(c, 1)) for c in {*have, *other} if c in kept}
+    return False
 
 
 @public(method=False)

@@ -11,6 +11,7 @@ from luchina import Tensor
 from luchina.nn import _recurrent, init
 from luchina.nn.modules.module import Module
 from luchina.nn.parameter import Parameter
+from luchina.precision import region, to_dtype
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
 
@@ -123,7 +124,7 @@ class RNNBase(Module):
                 f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D {tensor}instead"
             )
         weight = getattr(self, self._weight_names[0][0])
-        if input.dtype != weight.dtype:
+        if input.dtype != weight.dtype and region.dtype is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
@@ -156,6 +157,8 @@ class RNNBase(Module):
                 if tuple(s.shape) != (rows, batch, n):
                     name = "hidden size" if len(sizes) == 1 else f"hidden[{i}] size"
                     raise RuntimeError(f"Expected {name} {(rows, batch, n)}, got {list(s.shape)}")
+        if region.dtype is not None and self.mode == "LSTM":  # which PyTorch takes as one operation of 16 bits
+            state = tuple(to_dtype(s, region.dtype) for s in state)
         output, last = _recurrent.network(
             self.mode,
             input,
