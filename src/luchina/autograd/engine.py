@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from luchina.graph.value import OUT, PICK, Op, Value, mode
-from luchina.ops.movement import expand, sum_to
+from luchina.ops.movement import SLICE_BACKWARD, cat, expand, sum_to
 from luchina.ops.pointwise import add, cast
+from luchina.ops.registry import full
 
 
 class Hooks:
@@ -68,6 +69,8 @@ def backward(
             gradient = cotangents.pop(id(value), None)
             if gradient is None:
                 continue
+            if gradient.__class__ is Contributions:
+                gradient = total(gradient)
             if value.hooks is not None and not silent and type(gradient) is not list:
                 gradient = value.hooks.transform(gradient)
             if id(value) in asked:
@@ -179,9 +182,64 @@ def fit(cotangent: Value, source: Value) -> Value:
     return cast(cotangent, source.dtype)
 
 
+class Contributions(list):
+    """The cotangents that reach one Value, until they are summed."""
+
+
 def _add(cotangents: dict[int, Any], value: Value, cotangent: Value) -> None:
     have = cotangents.get(id(value))
-    cotangents[id(value)] = cotangent if have is None else add(have, cotangent)
+    if have is None:
+        cotangents[id(value)] = cotangent
+    elif have.__class__ is Contributions:
+        have.append(cotangent)
+    else:
+        cotangents[id(value)] = Contributions((have, cotangent))
+
+
+def total(contributions: Contributions) -> Value:
+    """Their sum. Gradients of slices that lie beside each other along one axis are joined and not added: n steps of a
+    sequence would else cost n² elements."""
+    slices = [v for v in contributions if v.op is SLICE_BACKWARD and v.buffer is None]
+    rest = [v for v in contributions if v.op is not SLICE_BACKWARD or v.buffer is not None]
+    if len(slices) > 2:
+        joined = _joined(slices)
+        if joined is not None:
+            slices = [joined]
+    result = None
+    for value in (*rest, *slices):
+        result = value if result is None else add(result, value)
+    assert result is not None
+    return result
+
+
+def _joined(slices: list[Value]) -> Value | None:
+    """Zeros with each slice's gradient in its place, if the slices differ along one axis only and do not overlap."""
+    shape = slices[0].shape
+    axes = {
+        axis
+        for value in slices
+        for axis, (start, n, m) in enumerate(zip(value.attrs[1], value.inputs[0].shape, shape))
+        if start or n != m
+    }
+    if len(axes) != 1 or any(any(step != 1 for step in value.attrs[2]) for value in slices):
+        return None
+    (axis,) = axes
+    pieces, at = [], 0
+    for value in sorted(slices, key=lambda v: v.attrs[1][axis]):
+        start = value.attrs[1][axis]
+        if start < at:
+            return None
+        if start > at:
+            pieces.append(_gap(shape, axis, start - at, value.dtype))
+        pieces.append(value.inputs[0])
+        at = start + value.inputs[0].shape[axis]
+    if at < shape[axis]:
+        pieces.append(_gap(shape, axis, shape[axis] - at, slices[0].dtype))
+    return cat(pieces, axis)
+
+
+def _gap(shape: tuple[int, ...], axis: int, n: int, dtype: Any) -> Value:
+    return full((*shape[:axis], n, *shape[axis + 1 :]), 0, dtype)
 
 
 def reachable(roots: Sequence[Value]) -> list[Value]:
