@@ -113,7 +113,7 @@ def _scale_vjp(g: Value, v: Value) -> tuple:
 STANDARDIZE_BACKWARD = Op(
     "standardize_backward",
     lambda g, x, how: Spec(x.shape, x.dtype),
-    _lower_standardize_backward,
+    lambda g, x, how: p.cast(_lower_standardize_backward(g, x, how), x.dtype),  # g is wider beside float32 parameters
     _standardize_backward_vjp,
     ((1,), (0, 1)),
 )
