@@ -606,11 +606,21 @@ def _check_broadcastable(shape: tuple[int, ...], target: tuple[int, ...]) -> Non
             )
 
 
-def check_unit(name: str, value: Value) -> None:
-    """PyTorch's RuntimeError for probabilities outside [0, 1], where they are known.
+_UNIT = frozenset({"sigmoid", "softmax"})  # operations whose results lie in [0, 1]
+_MOVED = frozenset({"reshape", "permute", "transpose", "t", "slice", "expand", "as_strided", "clone", "detach", "to", "pick"})
 
-    A pending Value is a sigmoid's result in nearly every program, and is not computed for the sake of the question."""
-    if value.buffer is None:
+
+def _in_unit(value: Value) -> bool:
+    """Whether a pending Value is a probability by its making."""
+    while value.op is not None and value.op.name in _MOVED:
+        value = value.inputs[0]
+    return value.op is not None and value.op.name in _UNIT
+
+
+def check_unit(name: str, value: Value) -> None:
+    """PyTorch's RuntimeError for probabilities outside [0, 1]. A sigmoid's result is known to be inside; anything else
+    that is pending is computed first."""
+    if value.buffer is None and _in_unit(value):
         return
     array = host(value)
     if array.dtype.kind != "f":
