@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 try:
     import typer
@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="PyTorch's AP
 console = Console()
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """End with an error in one line."""
     Console(stderr=True).print(f"[bold red]error:[/] {message}", highlight=False)
     raise typer.Exit(1)
@@ -62,16 +62,44 @@ def predict(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def explain(
     context: typer.Context,
-    script: Annotated[Path, typer.Argument(help="A Python program that uses luchina.")],
+    script: Annotated[Path | None, typer.Argument(help="A Python program that uses luchina.")] = None,
     ir: Annotated[bool, typer.Option("--ir", help="Show the LLVM IR of every kernel.")] = False,
     asm: Annotated[bool, typer.Option("--asm", help="Show the assembly of every kernel.")] = False,
+    number: Annotated[
+        str | None, typer.Option("--float", metavar="NUMBER", help="Show a number's bits in each format instead.")
+    ] = None,
 ) -> None:
-    """Run a script and show its programs: kernels, what was fused, bytes, FLOPs, times."""
+    """Run a script and show its programs: kernels, what was fused, bytes, FLOPs, times. Or show a number's bits."""
+    if number is not None:
+        if script is not None or ir or asm:
+            fail("--float stands alone: give a number or a script, not both")
+        return show_number(number)
+    if script is None:
+        fail("nothing to explain: give a script, or a number with --float")
     from luchina.graph.explain import run_script
 
     if not script.is_file():
         fail(f"no such file: {script}")
     run_script(str(script), context.args, ir=ir, asm=asm)
+
+
+def show_number(text: str) -> None:
+    """A table of a number's sign, exponent and fraction in every floating format."""
+    from luchina import formats
+
+    try:
+        rows = formats.table(text)
+    except ValueError as error:
+        fail(str(error))
+    for stored, what in rows:
+        f = stored.format
+        console.print(
+            f"[bold]{f.name}[/]  {stored.sign} [yellow]{stored.exponent_text}[/] [cyan]{stored.fraction_text}[/]\n"
+            f"      0x{stored.pattern:0{f.bits // 4}x} = {stored.formula} = [bold]{formats.decimal(stored.value)}[/]\n"
+            f"      rounding: {what}",
+            highlight=False,
+        )
+    console.print("sign, [yellow]exponent[/], [cyan]fraction[/]", highlight=False)
 
 
 @app.command()
