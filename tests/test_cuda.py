@@ -49,3 +49,13 @@ def test_default_device() -> None:
     with pytest.raises(RuntimeError, match="at start of device string: nope"):
         luchina.set_default_device("nope")
     assert luchina.zeros(1).device == luchina.get_default_device()
+
+
+def test_old_names_of_mixed_precision_do_nothing_and_say_so() -> None:
+    with pytest.warns(UserWarning, match="CUDA is not available"):
+        region, scaler = luchina.cuda.amp.autocast(), luchina.cuda.amp.GradScaler()
+    with region:
+        product = luchina.ones(2, 2) @ luchina.ones(2, 2)
+    assert product.dtype is luchina.float32 and scaler.scale(product) is product
+    with pytest.raises(AttributeError, match=r"module 'luchina\.cuda' has no attribute 'nothing'"):
+        _ = luchina.cuda.nothing

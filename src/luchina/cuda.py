@@ -133,3 +133,15 @@ stream = _unavailable("stream", "Choose a stream")
 device = _unavailable("device", "Choose a GPU for a block")
 Stream = _unavailable("Stream", "A queue of work on a GPU")
 Event = _unavailable("Event", "A mark in a stream")
+
+
+def __getattr__(name: str) -> Any:
+    """``cuda.amp``, the old names of mixed precision on a GPU: disabled with a warning where there is none."""
+    if name != "amp":
+        raise AttributeError(f"module 'luchina.cuda' has no attribute '{name}'")
+    from functools import partial
+    from types import SimpleNamespace
+
+    from luchina.amp import GradScaler, autocast
+
+    return SimpleNamespace(autocast=partial(autocast, "cuda"), GradScaler=partial(GradScaler, "cuda"))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from luchina import dtypes
 from luchina.dtypes import bfloat16, dtype, float16, float32
 from luchina.graph.value import Value, mode
 from luchina.ops.einsum import contracts
@@ -34,13 +35,13 @@ class Region(threading.local):
         casts: the weights already cast, by (weight's Value, dtype, whether gradients are recorded).
     """
 
-    dtype: dtype | None = None
-    fast: dtype = bfloat16
+    dtype: dtypes.dtype | None = None
+    fast: dtypes.dtype = bfloat16
     cache: bool = True
     depth: int = 0
 
     def __init__(self) -> None:
-        self.casts: dict[tuple[int, dtype, bool], tuple[Value, Tensor]] = {}
+        self.casts: dict[tuple[int, dtypes.dtype, bool], tuple[Value, Tensor]] = {}
 
 
 region = Region()

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from luchina import devices
+from luchina import devices, dtypes
 from luchina.dtypes import bfloat16, dtype, float16
 from luchina.precision import LOWER, put_in_force, region, to_dtype
 from luchina.tensor import Tensor
@@ -63,7 +63,7 @@ def get_autocast_dtype(device_type: str) -> dtype:
     return _FAST[kind]
 
 
-def set_autocast_dtype(device_type: str, dtype: dtype) -> None:
+def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:
     """Set the dtype of regions to come, and of the one in force."""
     if _known(device_type) == "cpu":
         region.fast = dtype
@@ -122,7 +122,11 @@ class autocast:  # named as in PyTorch
     """
 
     def __init__(
-        self, device_type: str, dtype: dtype | None = None, enabled: bool = True, cache_enabled: bool | None = None
+        self,
+        device_type: str,
+        dtype: dtypes.dtype | None = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
     ) -> None:
         if not isinstance(device_type, str):
             raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
@@ -143,7 +147,9 @@ class autocast:  # named as in PyTorch
             )
             enabled = False
         self._enabled = bool(enabled)
-        self._before: list[tuple[dtype | None, Any, bool]] = []  # one region object may be entered again inside itself
+        self._before: list[
+            tuple[dtypes.dtype | None, Any, bool]
+        ] = []  # one region object may be entered again inside itself
 
     def __enter__(self) -> autocast:
         on_cpu = _known(self.device) == "cpu"
@@ -155,7 +161,7 @@ class autocast:  # named as in PyTorch
         region.cache = self._cache_enabled
         return self
 
-    def __exit__(self, *exception: object) -> bool:
+    def __exit__(self, *exception: object) -> None:
         in_force, fast, cache = self._before.pop()
         region.depth -= 1
         if region.depth == 0:
@@ -163,7 +169,6 @@ class autocast:  # named as in PyTorch
         set_autocast_dtype(self.device, fast)
         put_in_force(in_force)
         region.cache = cache
-        return False
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(function):

@@ -11,6 +11,7 @@ from typing import Any
 
 import luchina
 from luchina import Tensor, devices
+from luchina.creation import tensor
 
 
 class OptState(Enum):
@@ -77,7 +78,7 @@ class GradScaler:
         self._optimizers: dict[int, dict[str, Any]] = defaultdict(_fresh)
 
     def _set(self, scale: float) -> None:
-        self._scale = luchina.tensor(scale, dtype=luchina.float32)
+        self._scale = tensor(scale, dtype=luchina.float32)
 
     def _require_scale(self, name: str) -> Tensor:
         if self._scale is None:
@@ -118,7 +119,7 @@ class GradScaler:
             raise ValueError("Attempting to unscale FP16 gradients.")
         with luchina.no_grad():
             if gradients:
-                inverse = scale.double().reciprocal().float()
+                inverse = scale.to(luchina.float64).reciprocal().to(luchina.float32)
                 bad = [g.isfinite().logical_not().any() for g in gradients]
                 for g in gradients:
                     g.mul_(inverse)
@@ -160,7 +161,7 @@ class GradScaler:
             else:
                 self._good_steps += 1
                 if self._good_steps == self._growth_interval:
-                    grown = luchina.tensor(scale.item() * self._growth_factor, dtype=luchina.float32)
+                    grown = tensor(scale.item() * self._growth_factor, dtype=luchina.float32)
                     if math.isfinite(grown.item()):
                         self._scale = grown
                     self._good_steps = 0
