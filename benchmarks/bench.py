@@ -1,6 +1,7 @@
 """``make bench``: training steps on luchina and on PyTorch, side by side.
 
-Every round runs each workload once on each engine, alternating, each in a process of its own with its defaults; the table
+Every round runs each workload once on each engine, alternating, each in a process of its own with its defaults; the
+table
 has medians over rounds. First-step times of luchina are taken with an empty and with a full cache of kernels.
 
     python benchmarks/bench.py [--rounds 5] [--only name …]
@@ -30,7 +31,7 @@ def measure(engine: str, name: str) -> dict[str, float]:
     else:
         import luchina as torch
         import luchina.nn
-        import luchina.optim  # noqa: F401
+        import luchina.optim
     imported = time.perf_counter() - start
     sys.path.insert(0, str(HERE))
     import workloads

@@ -113,7 +113,8 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         lead = self.ndim - value.ndim
         axis = next((i for i, n in enumerate(value.shape) if lead + i >= 0 and n not in (1, self.shape[lead + i])), 0)
         raise RuntimeError(
-            f"The size of tensor a ({self.shape[max(lead + axis, 0)] if self.ndim else 1}) must match the size of tensor b "
+            f"The size of tensor a ({self.shape[max(lead + axis, 0)] if self.ndim else 1}) must match "
+            f"the size of tensor b "
             f"({value.shape[axis]}) at non-singleton dimension {max(lead + axis, 0)}"
         )
     self._write(replacing(self, expand(value, tuple(self.shape))))
@@ -213,9 +214,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return bool((input == other).all().item()) if input.numel() else True
 
 
-def allclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> bool:
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether all elements are close; see ``isclose``."""
     return bool(input.isclose(other, rtol, atol, equal_nan).all().item())
 
@@ -277,5 +276,3 @@ def install(namespace: dict[str, Any]) -> None:
     namespace.update(equal=equal, allclose=allclose, is_tensor=is_tensor, numel=numel, result_type=result_type)
     namespace["is_floating_point"] = Tensor.is_floating_point
     namespace["is_complex"] = Tensor.is_complex
-
-

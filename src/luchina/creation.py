@@ -93,9 +93,7 @@ def _check_nesting(data: Any, shape: tuple[int, ...], axis: int = 0) -> None:
             return
         raise TypeError(f"not a sequence: {type(data).__name__}")
     if len(data) != shape[axis]:
-        raise ValueError(
-            f"expected sequence of length {shape[axis]} at dim {axis} (got {len(data)})"
-        )
+        raise ValueError(f"expected sequence of length {shape[axis]} at dim {axis} (got {len(data)})")
     for element in data:
         _check_nesting(element, shape, axis + 1)
 
@@ -212,7 +210,8 @@ def _plain(data: Any) -> Any:
 
 def _numpy_types(d: Any) -> str:
     return (
-        f"can't convert np.ndarray of type {d if d.kind != 'O' else 'numpy.object_'}. The only supported types are: float64, float32, float16, "
+        f"can't convert np.ndarray of type {d if d.kind != 'O' else 'numpy.object_'}. The only "
+        f"supported types are: float64, float32, float16, "
         "complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool."
     )
 
@@ -230,10 +229,13 @@ def from_numpy(array: np.ndarray) -> Tensor:
     if any(s < 0 for s in array.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array  with array.copy().)"
+            "currently supported. (You can probably work around this by making a copy of your array  "
+            "with array.copy().)"
         )
     if any(s % d.itemsize for s in array.strides):
-        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy array to reallocate the memory.")
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy array to reallocate the memory."
+        )
     strides = tuple(s // d.itemsize for s in array.strides)
     extent = 1 + sum((n - 1) * s for n, s in zip(array.shape, strides)) if array.size else 0
     if array.size and array.flags["C_CONTIGUOUS"]:
@@ -241,7 +243,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return from_memory(array.ctypes.data, extent, array.shape, strides, d, array)
 
 
-def from_memory(pointer: int, extent: int, shape: Sequence[int], strides: Sequence[int], d: dtype, owner: Any) -> Tensor:
+def from_memory(
+    pointer: int, extent: int, shape: Sequence[int], strides: Sequence[int], d: dtype, owner: Any
+) -> Tensor:
     """A tensor on memory that ``owner`` keeps alive: ``extent`` elements from ``pointer``."""
     buffer = buffers.external(pointer, extent * d.itemsize, owner)
     whole = math.prod(shape) == extent and tuple(strides) == contiguous_strides(shape)
@@ -249,9 +253,7 @@ def from_memory(pointer: int, extent: int, shape: Sequence[int], strides: Sequen
     return make(Tensor, Storage(value, owned_elsewhere=True), Size(shape), tuple(strides), 0, d)
 
 
-def frombuffer(
-    buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
+def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A 1-d tensor on the memory of an object with the buffer protocol."""
     array = np.frombuffer(buffer, dtype.numpy, count, offset)
     result = from_memory(array.ctypes.data, array.size, array.shape, (1,), dtype, array)
@@ -305,7 +307,9 @@ def legacy_tensor(cls: type, *args: Any, device: Any = None) -> Tensor:
         result = first.detach()
         result = result if first.dtype is dtypes.get_default_dtype() else result.to(dtypes.get_default_dtype())
         return result.as_subclass(cls) if cls is not Tensor else result
-    if len(args) == 1 and (isinstance(first, (list, tuple)) and not isinstance(first, Size) or isinstance(first, np.ndarray)):
+    if len(args) == 1 and (
+        (isinstance(first, (list, tuple)) and not isinstance(first, Size)) or isinstance(first, np.ndarray)
+    ):
         return _from_data(first, dtypes.get_default_dtype())
     return _empty(_check_sizes(as_shape(args)), dtypes.get_default_dtype(), cls)
 
@@ -352,7 +356,9 @@ def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tens
         memory_format: Any = None,
     ) -> Tensor:
         devices.resolve(device)
-        return _finish(wrap_value(fill(tuple(input.shape), as_dtype(dtype) if dtype else input.dtype)), device, requires_grad)
+        return _finish(
+            wrap_value(fill(tuple(input.shape), as_dtype(dtype) if dtype else input.dtype)), device, requires_grad
+        )
 
     return make_tensor
 
@@ -397,7 +403,8 @@ for _name, _function in (("zeros_like", zeros_like), ("ones_like", ones_like), (
 
 
 def full(
-    size: Sequence[int], fill_value: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
+    size: Sequence[int], fill_value: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool =
+    False,
     out: Tensor | None = None, layout: Any = None,
 ) -> Tensor:  # fmt: skip
     """A shape filled with one number; its dtype follows the number's type.
@@ -520,9 +527,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if swap:
         vectors[0], vectors[1] = vectors[1], vectors[0]
     shape = [v.numel() for v in vectors]
-    grids = [
-        v.reshape([-1 if i == j else 1 for j in range(len(vectors))]).expand(shape) for i, v in enumerate(vectors)
-    ]
+    grids = [v.reshape([-1 if i == j else 1 for j in range(len(vectors))]).expand(shape) for i, v in enumerate(vectors)]
     if swap:
         grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]

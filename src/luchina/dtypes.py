@@ -150,9 +150,7 @@ def result_type(operands: tuple[tuple[dtype, int], ...]) -> dtype:
     result = None
     for d in (found[2], found[1], found[0]):
         if d is not None:
-            if result is None:
-                result = d
-            elif category(d) > category(result):
+            if result is None or category(d) > category(result):
                 result = d
     assert result is not None
     return result

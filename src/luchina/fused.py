@@ -1,6 +1,7 @@
 """One recorded Value for the same function applied to many groups of tensors: how an optimizer updates its parameters.
 
-The function is traced once for each signature of a group; the trace is what the program compiles. Numbers that change from
+The function is traced once for each signature of a group; the trace is what the program compiles. Numbers that change
+from
 step to step (learning rate, bias correction) are run-time scalars, so they compile nothing.
 """
 
@@ -19,7 +20,9 @@ _traces: dict[Any, tuple[list[Value], list[Value], list[Value]]] = {}
 _ops: dict[Any, Op] = {}
 
 
-def _trace(update: Update, options: Any, names: tuple[str, ...], signature: tuple) -> tuple[list[Value], list[Value], list[Value]]:
+def _trace(
+    update: Update, options: Any, names: tuple[str, ...], signature: tuple
+) -> tuple[list[Value], list[Value], list[Value]]:
     """(tensor placeholders, scalar placeholders, results) of one group."""
     key = (update, options, names, signature)
     found = _traces.get(key)

@@ -18,7 +18,9 @@ from luchina.tensor import Tensor, view_of, wrap_value
 
 
 def _is_list_index(item: Any) -> bool:
-    return isinstance(item, (list, tuple, range)) or (hasattr(item, "__array__") and not isinstance(item, Tensor) and getattr(item, "ndim", 0) > 0)
+    return isinstance(item, (list, tuple, range)) or (
+        hasattr(item, "__array__") and not isinstance(item, Tensor) and getattr(item, "ndim", 0) > 0
+    )
 
 
 def _is_old_tuple(key: Any) -> bool:
@@ -58,8 +60,11 @@ def _items(key: Any, ndim: int) -> list[Any]:
 
 
 def _is_integer(item: Any) -> bool:
-    return hasattr(item, "__index__") and not isinstance(item, (Tensor, bool)) or (
-        isinstance(item, Tensor) and item.ndim == 0 and not item.dtype.is_floating_point and item.dtype is not dtypes.bool_
+    return (hasattr(item, "__index__") and not isinstance(item, (Tensor, bool))) or (
+        isinstance(item, Tensor)
+        and item.ndim == 0
+        and not item.dtype.is_floating_point
+        and item.dtype is not dtypes.bool_
         and item.dtype is not dtypes.uint8
     )
 
@@ -226,7 +231,11 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         return
     self._check_writable()
     masks = [i for i in indices if i is not None and i.dtype is dtypes.bool_]
-    if source.dtype is not self.dtype and isinstance(value, Tensor) and not (masks and (source.ndim == 0 or key is True)):
+    if (
+        source.dtype is not self.dtype
+        and isinstance(value, Tensor)
+        and not (masks and (source.ndim == 0 or key is True))
+    ):
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {dtype_title(self.dtype)} for the "
             f"destination and {dtype_title(source.dtype)} for the source."
@@ -244,7 +253,8 @@ def _assign(target: Tensor, source: Value) -> None:
     if not expandable(source.shape, target.shape):
         if source.ndim > target.ndim:
             raise RuntimeError(
-                f"expand(torch.{target.type().removeprefix('torch.')}{{{list(source.shape)}}}, size={list(target.shape)}): the "
+                f"expand(torch.{target.type().removeprefix('torch.')}{{{list(source.shape)}}}, "
+                f"size={list(target.shape)}): the "
                 f"number of sizes provided ({target.ndim}) must be greater or equal to the number of dimensions in the "
                 f"tensor ({source.ndim})"
             )
@@ -271,7 +281,7 @@ def put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) ->
 
 def install() -> None:
     """Indexing as methods of ``Tensor``."""
-    setattr(Tensor, "__getitem__", getitem)
-    setattr(Tensor, "__setitem__", setitem)
-    setattr(Tensor, "index_put_", put)
-    setattr(Tensor, "index_put", lambda self, indices, values, accumulate=False: put(self.clone(), indices, values, accumulate))
+    Tensor.__getitem__ = getitem
+    Tensor.__setitem__ = setitem
+    Tensor.index_put_ = put
+    Tensor.index_put = lambda self, indices, values, accumulate=False: put(self.clone(), indices, values, accumulate)

@@ -1,12 +1,12 @@
 """The names that PyTorch prints for gradient functions, where ours are made of other operations.
 
-A rule is a name, or a function of the call's positional and keyword arguments that gives one (None: the operation's own).
+A rule is a name, or a function of the call's positional and keyword arguments that gives one (None: the operation's
+own).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 Rule = str | Callable[[tuple, dict], str | None]
 

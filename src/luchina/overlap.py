@@ -10,7 +10,8 @@ from luchina.tensor import Tensor
 
 
 def replacing(target: Tensor, new: Value) -> Value:
-    """``new`` for all of ``target``, still a function of what was there: with gradient 0, as in PyTorch, not without."""
+    """``new`` for all of ``target``, still a function of what was there: with gradient 0, as in "
+    "PyTorch, not without."""
     old = target._read()
     if not (mode.grad and old.needs_grad and target._is_whole()):
         return new
@@ -36,7 +37,8 @@ def _dense(x: Tensor) -> bool:
 
 
 def check_partial_overlap(target: Tensor, source: Tensor) -> None:
-    """PyTorch's error where what is written is read at the same time in another order. As there, windows with gaps pass.
+    """PyTorch's error where what is written is read at the same time in another order. As there, windows with gaps
+    pass.
 
     Raises:
         RuntimeError: if two dense windows on one storage meet without being the same window.
@@ -48,6 +50,7 @@ def check_partial_overlap(target: Tensor, source: Tensor) -> None:
     same = (a, n, tuple(target._strides)) == (b, m, tuple(source._strides))
     if n and m and not same and a < b + m and b < a + n:
         raise RuntimeError(
-            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+            "unsupported operation: some elements of the input tensor and the written-to tensor "
+            "refer to a single memory "
             "location. Please clone() the tensor before performing the operation."
         )

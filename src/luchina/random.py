@@ -158,12 +158,26 @@ def randperm(
     return _done(buffer, (n,), dtype, requires_grad)
 
 
-def rand_like(input: Tensor, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """``rand`` in the shape and dtype of another tensor."""
     return rand(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
-def randn_like(input: Tensor, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """``randn`` in the shape and dtype of another tensor."""
     return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
@@ -174,7 +188,8 @@ def randint_like(input: Tensor, *args: int, dtype: dtype | None = None, **kwargs
 
 
 def normal(
-    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: dtype | None = None,
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: dtype | None =
+    None,
     device: Any = None, requires_grad: bool = False, out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Normal numbers with the given mean and standard deviation: numbers (with ``size``) or tensors."""
@@ -198,7 +213,9 @@ def normal(
     return randn(shape, generator=generator, dtype=d) * std + mean
 
 
-def bernoulli(input: Tensor, *, generator: Generator | None = None, p: float | None = None, out: Tensor | None = None) -> Tensor:
+def bernoulli(
+    input: Tensor, *, generator: Generator | None = None, p: float | None = None, out: Tensor | None = None
+) -> Tensor:
     """1 with the probability that ``input`` gives (or ``p``), else 0; in the input's dtype."""
     buffer, n = _memory(tuple(input.shape), input.dtype)
     if p is not None:
@@ -220,7 +237,9 @@ def _check_probability(p: float) -> None:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
 
 
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
     """Indices drawn with the probabilities that each row gives.
 
     Source: https://pytorch.org/docs/stable/generated/torch.multinomial.html
@@ -267,7 +286,9 @@ def _fill(self: Tensor, method: str, generator: Generator | None, *args: Any) ->
     return self
 
 
-def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **bounds: float) -> Tensor:
+def uniform_(
+    self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **bounds: float
+) -> Tensor:
     """Uniform numbers in [from, to)."""
     low = bounds.pop("from", from_)
     _floating(self.dtype, "check_uniform_bounds")
@@ -334,7 +355,8 @@ class fork_rng:
 
 
 FUNCTIONS = (
-    manual_seed, seed, initial_seed, get_rng_state, set_rng_state, rand, randn, randint, randperm, rand_like, randn_like,
+    manual_seed, seed, initial_seed, get_rng_state, set_rng_state, rand, randn, randint, randperm, rand_like,
+    randn_like,
     randint_like, normal, bernoulli, multinomial,
 )  # fmt: skip
 METHODS = (uniform_, normal_, bernoulli_, random_, exponential_, multinomial)

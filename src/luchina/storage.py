@@ -56,7 +56,8 @@ class Storage:
     Attributes
         value: the current Value; pending, or with a buffer.
         generation: raised at each write.
-        shared: the memory belongs to somebody else too (numpy, DLPack): a write goes into it at once, a read runs at once.
+        shared: the memory belongs to somebody else too (numpy, DLPack): a write goes into it at once, a read runs at
+        once.
         lent: it did so at some time; ``shared`` looks whether the borrower still lives.
     """
 

@@ -1,7 +1,8 @@
 """``Tensor``: PyTorch's mutable face on storages and Values.
 
 A tensor is a window (shape, strides, offset) on a storage. Reading it gives a Value; writing it gives the storage a
-new Value. What an operation *means* is not here but in ``luchina.ops``; the functions and methods are made from that list by
+new Value. What an operation *means* is not here but in ``luchina.ops``; the functions and methods are made from that
+list by
 ``luchina.face``.
 """
 
@@ -11,7 +12,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from luchina import dtypes
 from luchina.autograd.engine import Hooks
@@ -49,7 +50,9 @@ class TensorHooks(Hooks):
                 if not isinstance(result, Tensor):
                     raise TypeError(f"expected Tensor, but hook returned '{type(result).__name__}'")
                 if result.shape != gradient.shape:
-                    raise RuntimeError("hook '" + getattr(function, "__name__", "hook") + "' has changed the size of value")
+                    raise RuntimeError(
+                        "hook '" + getattr(function, "__name__", "hook") + "' has changed the size of value"
+                    )
                 gradient = result._read()
         tensor = self.tensor()
         if self.retain and tensor is not None:
@@ -147,7 +150,8 @@ def grad_name(value: Value) -> str:
 class Tensor:
     """A table of numbers of any number of dimensions, as ``torch.Tensor``.
 
-    ``Tensor(2, 3)`` makes an uninitialised float32 tensor of that shape and ``Tensor([1, 2])`` one with those numbers; the function
+    ``Tensor(2, 3)`` makes an uninitialised float32 tensor of that shape and ``Tensor([1, 2])`` one with those
+    numbers; the function
     ``luchina.tensor`` is the usual way.
 
     Source: https://pytorch.org/docs/stable/tensors.html
@@ -173,6 +177,37 @@ class Tensor:
     _hooks: TensorHooks | None = None
     _grad: Tensor | None = None
     _multi_view: tuple[str, int] | None = None  # one of several views that one call returned
+
+    if TYPE_CHECKING:
+        # Operators and most methods are put here by luchina.face from the list of operations.
+        def __getattr__(self, name: str) -> Any: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         from luchina import creation
@@ -266,7 +301,8 @@ class Tensor:
         if self._counter.inference and not mode.inference:
             raise RuntimeError(
                 "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a "
-                "normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+                "normal tensor before doing inplace update.See "
+                "https://github.com/pytorch/rfcs/pull/17 for more details."
             )
         if mode.grad and not self._detached:
             if self._leaf:
@@ -429,7 +465,9 @@ class Tensor:
             if not self._dtype.is_floating_point:
                 raise RuntimeError("only Tensors of floating point dtype can require gradients")
             if self._counter.inference and not mode.inference:
-                raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
+                raise RuntimeError(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+                )
             if not self._leaf and not self._read().needs_grad:
                 self._leaf = True
                 self._hooks = self._hooks or TensorHooks(self)
@@ -465,7 +503,9 @@ class Tensor:
     def grad(self, gradient: Tensor | None) -> None:
         if gradient is not None:
             if not isinstance(gradient, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(gradient).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(gradient).__name__}"
+                )
             if gradient is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if gradient.dtype is not self.dtype:
@@ -484,7 +524,11 @@ class Tensor:
         self._grad = None
 
     def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
     ) -> None:
         """Gradients of this tensor with respect to every leaf, added to their ``.grad``.
 
@@ -608,9 +652,7 @@ class Tensor:
         if not self.numel():
             return np.empty(self._shape, self._dtype.numpy)
         step = self._dtype.itemsize
-        return np.lib.stride_tricks.as_strided(
-            flat[self._offset :], self._shape, [s * step for s in self._strides]
-        )
+        return np.lib.stride_tricks.as_strided(flat[self._offset :], self._shape, [s * step for s in self._strides])
 
     def item(self) -> float | int | bool:
         """The only element, as a Python number."""
@@ -748,7 +790,8 @@ class Tensor:
         if not self.is_leaf:
             raise RuntimeError(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
-                "moment.  If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm "
+                "moment.  If you were attempting to deepcopy a module, this may be because of a "
+                "torch.nn.utils.weight_norm "
                 "usage, see https://github.com/pytorch/pytorch/pull/103001"
             )
         if id(self) in memo:
@@ -821,7 +864,7 @@ class UntypedStorage:
         from luchina.runtime.buffers import as_numpy
 
         value = self._storage.realize()
-        return as_numpy(value.buffer, 'uint8', (self.nbytes(),)).tobytes()
+        return as_numpy(value.buffer, "uint8", (self.nbytes(),)).tobytes()
 
 
 def _widen(array: Any) -> Any:

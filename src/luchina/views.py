@@ -1,6 +1,7 @@
 """Views: other windows on the same memory.
 
-Each function works out shape, strides and offset by PyTorch's rules, and the Value as the matching movement of the source's
+Each function works out shape, strides and offset by PyTorch's rules, and the Value as the matching movement of the
+source's
 Value, so that gradients flow through it.
 """
 
@@ -66,7 +67,8 @@ def infer_shape(sizes: tuple[int, ...], numel: int, shape: Sequence[int]) -> tup
     if not fits:
         if unknown is not None and known == 0 and numel == 0:
             raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the unspecified dimension size -1 "
+                f"cannot reshape tensor of 0 elements into shape {list(sizes)} because the "
+                f"unspecified dimension size -1 "
                 "can be any value and is ambiguous"
             )
         raise RuntimeError(f"shape '{list(sizes)}' is invalid for input of size {numel}")
@@ -142,7 +144,14 @@ def t(self: Tensor) -> Tensor:
     if self.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {self.ndim}D")
     if self.ndim < 2:
-        return view_of(self, movement.reshape(self._read(), tuple(self._shape)), self._shape, self._strides, self._offset, "TBackward0")
+        return view_of(
+            self,
+            movement.reshape(self._read(), tuple(self._shape)),
+            self._shape,
+            self._strides,
+            self._offset,
+            "TBackward0",
+        )
     return view_of(self, movement.T(self._read()), self._shape[::-1], self._strides[::-1], self._offset)
 
 
@@ -152,7 +161,8 @@ def movedim(self: Tensor, source: int | Sequence[int], destination: int | Sequen
     targets = [destination] if isinstance(destination, int) else list(destination)
     if len(sources) != len(targets):
         raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the same number of dims "
+            f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the "
+            f"same number of dims "
             f"as destination ({targets} dims)"
         )
     if self.ndim == 0:
@@ -177,7 +187,9 @@ def squeeze(self: Tensor, dim: Any = None) -> Tensor:
     kept = [i for i in range(self.ndim) if i not in gone]
     shape = tuple([self._shape[i] for i in kept])
     label = "SqueezeBackward0" if dim is None else "SqueezeBackward1"
-    return view_of(self, movement.reshape(self._read(), shape), shape, tuple([self._strides[i] for i in kept]), self._offset, label)
+    return view_of(
+        self, movement.reshape(self._read(), shape), shape, tuple([self._strides[i] for i in kept]), self._offset, label
+    )
 
 
 def unsqueeze(self: Tensor, dim: int) -> Tensor:
@@ -195,7 +207,8 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
     lead = len(wanted) - self.ndim
     if lead < 0:
         raise RuntimeError(
-            f"expand(torch.{self.type().removeprefix('torch.')}{{{list(self._shape)}}}, size={list(wanted)}): the number of "
+            f"expand(torch.{self.type().removeprefix('torch.')}{{{list(self._shape)}}}, "
+            f"size={list(wanted)}): the number of "
             f"sizes provided ({len(wanted)}) must be greater or equal to the number of dimensions in the tensor "
             f"({self.ndim})"
         )
@@ -218,7 +231,8 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             strides.append(0)
         else:
             raise RuntimeError(
-                f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension "
+                f"The expanded size of the tensor ({n}) must match the existing size ({have}) at "
+                f"non-singleton dimension "
                 f"{i}.  Target sizes: {list(wanted)}.  Tensor sizes: {list(self._shape)}"
             )
     return view_of(self, movement.expand(self._read(), tuple(shape)), tuple(shape), tuple(strides), self._offset)
@@ -302,9 +316,7 @@ def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
     n = self._shape[axis]
     start = int(start)
     if not -n <= start <= n:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})"
-        )
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})")
     start = start + n if start < 0 else start
     if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
@@ -351,7 +363,8 @@ def split(self: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tens
         sizes = [int(s) for s in split_size_or_sections]
         if sum(sizes) != n or any(s < 0 for s in sizes):
             raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {axis}), "
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at "
+                f"dimension {axis}), "
                 f"but got split_sizes={sizes}"
             )
         name = "SplitWithSizes"
@@ -480,9 +493,7 @@ def _map_offset(offset: int, shape: Sequence[int], strides: Sequence[int], own: 
     return result
 
 
-def as_strided(
-    self: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Tensor:
+def as_strided(self: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
     """Any window on the tensor's storage.
 
     Source: https://pytorch.org/docs/stable/generated/torch.as_strided.html
@@ -492,7 +503,9 @@ def as_strided(
     if len(shape) != len(strides):
         raise RuntimeError("mismatch in length of strides and shape")
     if any(s < 0 for s in strides):
-        raise RuntimeError("as_strided: Negative strides are not supported at the moment, got strides: " + str(list(strides)))
+        raise RuntimeError(
+            "as_strided: Negative strides are not supported at the moment, got strides: " + str(list(strides))
+        )
     reach = offset + sum((n - 1) * s for n, s in zip(shape, strides)) + 1 if 0 not in shape else 0
     if reach > self._storage.value.size:
         width = self.dtype.itemsize
@@ -514,7 +527,9 @@ METHODS = {
 METHODS["swapaxes"] = METHODS["swapdims"] = transpose
 METHODS["moveaxis"] = movedim
 METHODS["split_with_sizes"] = split
-FUNCTIONS = {k: f for k, f in METHODS.items() if k not in ("view", "view_as", "reshape_as", "expand", "expand_as", "unfold")}
+FUNCTIONS = {
+    k: f for k, f in METHODS.items() if k not in ("view", "view_as", "reshape_as", "expand", "expand_as", "unfold")
+}
 
 
 def _in_place(view: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
@@ -537,9 +552,7 @@ def _matrix_transpose(self: Tensor) -> Tensor:
     if self.ndim == 0:
         return self
     if self.ndim == 1:
-        raise RuntimeError(
-            f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor."
-        )
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor.")
     return transpose(self, -2, -1)
 
 
@@ -550,6 +563,6 @@ def install(namespace: dict[str, Any]) -> None:
     namespace.update(FUNCTIONS)
     for name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
         setattr(Tensor, f"{name}_", _in_place(METHODS[name], f"{name}_"))
-    setattr(Tensor, "T", property(lambda self: _permuted(self, tuple(range(self.ndim))[::-1])))
-    setattr(Tensor, "mT", property(_matrix_transpose))
-    setattr(Tensor, "H", property(t))
+    Tensor.T = property(lambda self: _permuted(self, tuple(range(self.ndim))[::-1]))
+    Tensor.mT = property(_matrix_transpose)
+    Tensor.H = property(t)

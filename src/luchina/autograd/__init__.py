@@ -116,7 +116,9 @@ def grad(
     if is_grads_batched:
         raise RuntimeError("autograd.grad(is_grads_batched=True) is not there yet")
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     outputs, inputs = _as_sequence(outputs), _as_sequence(inputs)
     wanted = []
     for tensor in inputs:

@@ -50,8 +50,10 @@ def backward(
 ) -> list[Value | None]:
     """Send the cotangents of ``roots`` back.
 
-    With ``wanted``, return the cotangents of those Values (None where nothing reaches them) and touch no leaf. Otherwise
-    every leaf accumulates; with ``accumulate``, only those Values do (leaf or not). ``silent`` calls no hooks and does not
+    With ``wanted``, return the cotangents of those Values (None where nothing reaches them) and touch no leaf.
+    Otherwise
+    every leaf accumulates; with ``accumulate``, only those Values do (leaf or not). ``silent`` calls no hooks and
+    does not
     look whether what the derivatives read is still there and unchanged.
     """
     order = reachable([value for value, _ in roots])

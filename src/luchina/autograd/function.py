@@ -33,7 +33,8 @@ class Context:
             if tensor is not None and tensor._version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"[{tensor.type()} {list(tensor.shape)}] is at version {tensor._version}; expected version {version} "
+                    f"[{tensor.type()} {list(tensor.shape)}] is at version {tensor._version}; "
+                    f"expected version {version} "
                     "instead."
                 )
         return tuple(tensor for tensor, _ in self._saved)
@@ -140,7 +141,8 @@ class Function:
         results = [outputs] if single else list(outputs)
         tensors = [(i, t) for i, t in enumerate(results) if isinstance(t, Tensor)]
         if record and tensors:
-            # Which numbers backward needs is for ctx to say: writing to an input afterwards (or in forward) is no fault.
+            # Which numbers backward needs is for ctx to say: writing to an input afterwards (or in forward) is no
+            # fault.
             sources = [alias(v) for v in sources]
             values = [t._read() for _, t in tensors]
             picks = _op_of(cls)(*sources, *values, attrs=(len(sources),))

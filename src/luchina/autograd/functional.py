@@ -63,7 +63,9 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Tensor | None = None, create_g
     return (output if create_graph else output.detach()), (filled[0] if single else filled)
 
 
-def _numerical(func: Callable[..., Tensor], inputs: Sequence[Tensor], which: int, cotangent: Tensor, eps: float) -> list[float]:
+def _numerical(
+    func: Callable[..., Tensor], inputs: Sequence[Tensor], which: int, cotangent: Tensor, eps: float
+) -> list[float]:
     """Central differences of ⟨cotangent, func⟩ in every element of one input."""
     result = []
     base = inputs[which].detach().clone()
@@ -105,7 +107,9 @@ def gradcheck(
         asked = [i for i, t in enumerate(tensors) if isinstance(t, Tensor) and t.requires_grad]
         found = autograd.grad(out, [tensors[i] for i in asked], cotangent, retain_graph=True, allow_unused=True)
         for i, gradient in zip(asked, found):
-            expected = creation.tensor(_numerical(one, tensors, i, cotangent, eps), dtype=out.dtype).reshape(tensors[i].shape)
+            expected = creation.tensor(_numerical(one, tensors, i, cotangent, eps), dtype=out.dtype).reshape(
+                tensors[i].shape
+            )
             actual = creation.zeros_like(expected) if gradient is None else gradient.detach()
             if not actual.isclose(expected, rtol, atol).all().item():
                 if raise_exception:

@@ -1,7 +1,8 @@
 """A backward pass that was seen before costs nothing to record.
 
 A loss's key stands for the whole structure of its graph. The first ``backward`` of a structure walks it and remembers
-which leaves it reaches. The next one only records, for each such leaf, a ``gradient`` Value of the loss; the derivatives are expanded
+which leaves it reaches. The next one only records, for each such leaf, a ``gradient`` Value of the loss; the
+derivatives are expanded
 when a program with them is compiled for the first time, which for a known structure is never.
 
 What a memory cannot know sends a pass the long way: hooks, a user's own function, writes over Values of the graph
@@ -75,7 +76,8 @@ def _derive(loss: Value) -> tuple[list[Value], list[Value]]:
 
 
 def _learn(loss: Value) -> Plan | None:
-    """Walk the graph once; None if it reaches behind this epoch (through a Value that is computed already), or to a leaf
+    """Walk the graph once; None if it reaches behind this epoch (through a Value that is computed already), or to a
+    leaf
     that is still pending."""
     order = engine.reachable([loss])
     leaves = [v for v in order if v.op is None or v.op.vjp is None]

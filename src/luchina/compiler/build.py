@@ -67,6 +67,7 @@ class Executable:
         take_over(tasks, scheduler.donated)
         self.kernels = [KernelInfo(task) for task in tasks]
         self.profiling = False
+        self.recorded: list[str] = []  # names of the operations that were lowered, for ``explain``
         addresses = jit.load([task.kernel for task in tasks])
         calls = [
             KernelCall(address, task.params, task.blocks, task.scratch, task.cost)

@@ -1,6 +1,7 @@
 """The primitive graph: the small typed language that the compiler takes.
 
-An operation of PyTorch's API is lowered to these primitives; everything behind this file knows nothing else. A ``Node`` is
+An operation of PyTorch's API is lowered to these primitives; everything behind this file knows nothing else. A
+``Node`` is
 immutable; the functions below are its only constructors, and they check shapes and dtypes.
 
 Conventions
@@ -24,8 +25,40 @@ DTYPES = FLOATS | INTS | {"bool"}
 # Pointwise primitives by what they accept: f floats, i integers, b bool.
 UNARY = {
     **dict.fromkeys(
-        "exp expm1 exp2 log log2 log10 log1p sqrt rsqrt sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh "
-        "erf erfc erfinv lgamma digamma floor ceil trunc round sigmoid reciprocal".split(),
+        [
+            "exp",
+            "expm1",
+            "exp2",
+            "log",
+            "log2",
+            "log10",
+            "log1p",
+            "sqrt",
+            "rsqrt",
+            "sin",
+            "cos",
+            "tan",
+            "asin",
+            "acos",
+            "atan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "asinh",
+            "acosh",
+            "atanh",
+            "erf",
+            "erfc",
+            "erfinv",
+            "lgamma",
+            "digamma",
+            "floor",
+            "ceil",
+            "trunc",
+            "round",
+            "sigmoid",
+            "reciprocal",
+        ],
         "f",
     ),
     "neg": "fi",
@@ -35,11 +68,11 @@ UNARY = {
     "isnan": "f",
 }
 BINARY = {
-    **dict.fromkeys("div pow fmod atan2 copysign".split(), "f"),
-    **dict.fromkeys("add sub mul".split(), "fi"),
-    **dict.fromkeys("maximum minimum".split(), "fib"),
-    **dict.fromkeys("idiv irem shl shr".split(), "i"),
-    **dict.fromkeys("and or xor".split(), "ib"),
+    **dict.fromkeys(["div", "pow", "fmod", "atan2", "copysign"], "f"),
+    **dict.fromkeys(["add", "sub", "mul"], "fi"),
+    **dict.fromkeys(["maximum", "minimum"], "fib"),
+    **dict.fromkeys(["idiv", "irem", "shl", "shr"], "i"),
+    **dict.fromkeys(["and", "or", "xor"], "ib"),
 }
 COMPARE = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 REDUCE = {"sum": "fi", "prod": "fi", "max": "fib", "min": "fib"}
@@ -50,7 +83,7 @@ MOVEMENT = frozenset({"reshape", "permute", "expand", "slice", "pad", "strided"}
 class Node:
     """One primitive: ``op`` applied to ``inputs`` with ``attrs``, giving an array of ``shape`` and ``dtype``."""
 
-    __slots__ = ("op", "inputs", "attrs", "shape", "dtype")
+    __slots__ = ("attrs", "dtype", "inputs", "op", "shape")
 
     def __init__(
         self, op: str, inputs: tuple[Node, ...], shape: tuple[int, ...], dtype: str, attrs: tuple = ()
@@ -266,7 +299,8 @@ def take(x: Node, index: Node) -> Node:
 
 
 def scatter(base: Node, index: Node, source: Node, mode: str = "add") -> Node:
-    """Rows into ``base (R, D)``: for i in order, ``out[index[i], :] op= source[i, :]``; mode ``set add mul max min``."""
+    """Rows into ``base (R, D)``: for i in order, ``out[index[i], :] op= source[i, :]``; mode ``set "
+    "add mul max min``."""
     _require(index.dtype == "int64" and base.dtype == source.dtype, "scatter", base, index, source)
     _require(source.shape == (index.shape[0], base.shape[1]), "scatter", base, index, source)
     return Node("scatter", (base, index, source), base.shape, base.dtype, (mode,))
@@ -299,9 +333,7 @@ def conv2d_input(g: Node, w: Node, size: tuple, stride: tuple, padding: tuple, d
     return Node("conv2d_input", (g, w), shape, g.dtype, (stride, padding, dilation, groups))
 
 
-def conv2d_weight(
-    x: Node, g: Node, kernel: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int
-) -> Node:
+def conv2d_weight(x: Node, g: Node, kernel: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int) -> Node:
     """The transpose of ``conv2d`` in ``w``: from ``x`` and ``g`` of the output's shape to the weight's gradient."""
     shape = (g.shape[1], x.shape[1] // groups, *kernel)
     return Node("conv2d_weight", (x, g), shape, x.dtype, (stride, padding, dilation, groups))

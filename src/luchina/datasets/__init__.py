@@ -28,7 +28,8 @@ def digits() -> Part:
 
 
 def split(images: Tensor, labels: Tensor, seed: int, shares: tuple[float, ...] = (0.7, 0.1, 0.2)) -> list[Part]:
-    """Parts of the data by seed, for training, validation and test. Identical images stay in one part, so that no image that
+    """Parts of the data by seed, for training, validation and test. Identical images stay in one part, so that no
+    image that
     was trained on is tested."""
     if abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"the shares {shares} must add up to 1")

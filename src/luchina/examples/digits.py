@@ -127,7 +127,7 @@ def train(
 
 
 def main() -> None:
-    model, history, test_data = train(
+    model, _, test_data = train(
         after_epoch=lambda r: print(
             f"epoch {r['epoch']:2}  loss {r['loss']:.4f}  train {r['train']:.2%}  validation {r['validation']:.2%}"
         )

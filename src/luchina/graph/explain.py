@@ -43,7 +43,10 @@ class Report:
             )
             print(f"  recorded: {' '.join(executable.recorded)}", file=out)
             if kernels:
-                print(f"  {'kernel':14}{'µs':>9}{'bytes':>13}{'FLOPs':>13}{'GB/s':>8}{'GFLOP/s':>9}  fused into it", file=out)
+                print(
+                    f"  {'kernel':14}{'µs':>9}{'bytes':>13}{'FLOPs':>13}{'GB/s':>8}{'GFLOP/s':>9}  fused into it",
+                    file=out,
+                )
             for kernel in kernels:
                 ns = kernel.nanoseconds or 0
                 moved = kernel.bytes_read + kernel.bytes_written
@@ -87,7 +90,9 @@ def stop(report: Report) -> None:
     program.observers.remove(report)
 
 
-def run_script(path: str, args: Sequence[str] = (), ir: bool = False, asm: bool = False, out: TextIO | None = None) -> Report:
+def run_script(
+    path: str, args: Sequence[str] = (), ir: bool = False, asm: bool = False, out: TextIO | None = None
+) -> Report:
     """Run a Python script as ``__main__`` and write what its programs were made of."""
     report = start()
     before = sys.argv

@@ -1,7 +1,9 @@
 """From recorded Values to a run: program cache, execution, and which Values are computed.
 
-``realize`` computes Values. Everything that is still pending and that somebody can still look at is computed in the same
-program, so that a training step (forward, gradients, update) is one program. A program is found by the keys of its results
+``realize`` computes Values. Everything that is still pending and that somebody can still look at is computed in the
+same
+program, so that a training step (forward, gradients, update) is one program. A program is found by the keys of its
+results
 (see ``value.Recording``): a step that was seen before costs a dictionary look-up and one native call.
 """
 
@@ -159,7 +161,8 @@ def _run(targets: list[Value]) -> None:
         statistics["programs"] += 1
     leaves = recording.leaves
     results = program.executable.run(
-        [leaves[i].buffer for i in program.buffers], [leaves[i].number for i in program.scalars]
+        [leaves[i].buffer for i in program.buffers],  # type: ignore[misc]
+        [leaves[i].number for i in program.scalars],  # type: ignore[misc]
     )
     statistics["runs"] += 1
     for value, buffer in zip(targets, results):
@@ -181,7 +184,7 @@ def lower(
     from luchina.compiler import prims
 
     nodes: dict[Value, Any] = {
-        v: prims.const(v.number, v.dtype.name if v.dtype.name != "bool" else "int64") for v in constants
+        v: prims.const(v.number or 0, v.dtype.name if v.dtype.name != "bool" else "int64") for v in constants
     }
     buffers = scalars = 0
     for value in leaves:

@@ -39,9 +39,11 @@ class Op:
     Attributes
         name: for printing, errors and ``explain``.
         infer: ``infer(*inputs, *attrs) -> Spec`` (or a list of Specs for several results): the shape and dtype rule; it
-            raises the user's error. It may look at the inputs' shape, dtype and ``weak`` only: its answers are remembered.
+            raises the user's error. It may look at the inputs' shape, dtype and ``weak`` only: its answers are
+            remembered.
         lower: ``lower(*nodes, *attrs) -> Node`` (or a tuple of Nodes): what it means in primitives.
-        vjp: ``vjp(g, value) -> tuple`` of one cotangent (or None) an input, written with other operations on Values. ``g``
+        vjp: ``vjp(g, value) -> tuple`` of one cotangent (or None) an input, written with other operations on Values.
+        ``g``
             is the cotangent of the result, a list of them (None where there is none) for several results. Cotangents
             may be broadcast or of a wider dtype: the engine sums and casts them to the input's.
         reads: for each input, which Values its cotangent reads (input numbers or ``OUT``), so that overwriting one of
@@ -121,8 +123,10 @@ def _refuse_inference(op: Op, inputs: tuple[Value, ...]) -> None:
         for number in reads if source.needs_grad else ():
             if 0 <= number < len(inputs) and inputs[number].cell is not None and inputs[number].cell.inference:
                 raise RuntimeError(
-                    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
-                    "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and "
+                    "Inference tensors cannot be saved for backward. Please do not use Tensors "
+                    "created in inference mode in "
+                    "computation tracked by autograd. To work around this, you can make a clone to "
+                    "get a normal tensor and "
                     "use it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`."
                 )
 
@@ -140,8 +144,10 @@ mode = Mode()
 class Recording:
     """What was recorded since the last run.
 
-    Every Value carries a ``key``: a number that stands for its whole structure, the operations down to the leaves, where a leaf
-    counts by the order of its first use in this epoch. Equal keys mean equal programs, so a program is found by the keys
+    Every Value carries a ``key``: a number that stands for its whole structure, the operations down to the leaves,
+    where a leaf
+    counts by the order of its first use in this epoch. Equal keys mean equal programs, so a program is found by the
+    keys
     of its results, without a walk.
 
     Attributes

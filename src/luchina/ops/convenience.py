@@ -73,7 +73,10 @@ def repeat_interleave(input: Value, repeats: Any, dim: int | None = None, *, out
     if (counts < 0).any():
         raise RuntimeError("repeats can not be negative")
     if counts.ndim == 1 and counts.size not in (1, n):
-        raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = {counts.size} and input.size({axis}) = {n}")
+        raise RuntimeError(
+            f"repeats must have the same size as input along dim, but got repeats.size(0) = "
+            f"{counts.size} and input.size({axis}) = {n}"
+        )
     places = np.repeat(np.arange(n), counts if counts.size != 1 else int(counts.reshape(-1)[0]))
     return index_select(input, axis, constant(places.astype(np.int64), dtypes.int64))
 

@@ -607,7 +607,9 @@ def _check_broadcastable(shape: tuple[int, ...], target: tuple[int, ...]) -> Non
 
 
 _UNIT = frozenset({"sigmoid", "softmax"})  # operations whose results lie in [0, 1]
-_MOVED = frozenset({"reshape", "permute", "transpose", "t", "slice", "expand", "as_strided", "clone", "detach", "to", "pick"})
+_MOVED = frozenset(
+    {"reshape", "permute", "transpose", "t", "slice", "expand", "as_strided", "clone", "detach", "to", "pick"}
+)
 
 
 def _in_unit(value: Value) -> bool:

@@ -21,7 +21,8 @@ def _reflect(x: Value, axis: int, low: int, high: int) -> Value:
     n = x.shape[axis]
     if low >= n or high >= n:
         raise RuntimeError(
-            f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding ({low}, "
+            f"Argument #4: Padding size should be less than the corresponding input dimension, but "
+            f"got: padding ({low}, "
             f"{high}) at dimension {axis} of input {list(x.shape)}"
         )
     pieces = [flip(_cut(x, axis, 1, low), axis)] if low else []
@@ -80,9 +81,7 @@ def pad(input: Value, pad: Sequence[int], mode: str = "constant", value: float |
     if value is not None and value != 0:
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if input.ndim not in _RANKS.get(len(amounts), ()):
-        raise NotImplementedError(
-            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
-        )
+        raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
     for axis, (a, b) in enumerate(zip(low, high)):
         if a > 0 or b > 0:
             input = _MODES[mode](input, axis, max(a, 0), max(b, 0))

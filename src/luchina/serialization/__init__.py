@@ -39,7 +39,11 @@ _LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def save(
-    obj: Any, f: FILE_LIKE, pickle_module: Any = None, pickle_protocol: int = 2, _use_new_zipfile_serialization: bool = True
+    obj: Any,
+    f: FILE_LIKE,
+    pickle_module: Any = None,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
 ) -> None:
     """Write tensors and plain containers of them to a file that ``load`` and PyTorch's ``torch.load`` open.
 
@@ -58,7 +62,9 @@ def save(
     Source: https://pytorch.org/docs/stable/generated/torch.save.html
     """
     if pickle_module not in (None, pickle) or pickle_protocol != 2:
-        raise RuntimeError("luchina.save writes protocol 2 of Python's pickle; another module or protocol is not offered")
+        raise RuntimeError(
+            "luchina.save writes protocol 2 of Python's pickle; another module or protocol is not offered"
+        )
     if not _use_new_zipfile_serialization:
         raise RuntimeError("luchina.save writes the zip format only, not the one of PyTorch before 1.6")
     if not is_path(f) and not hasattr(f, "write"):
@@ -104,7 +110,8 @@ def load(
 
     Args:
         f: a path, or an object with ``read``, ``seek`` and ``tell``.
-        map_location: where tensors go that were saved on a device which is not here: a device, ``{"cuda:0": "cpu"}``, or
+        map_location: where tensors go that were saved on a device which is not here: a device,
+            ``{"cuda:0": "cpu"}``, or
             a function of (storage, location).
         weights_only: True is the only choice.
         mmap: leave tensor data in the file (a path) and read each page at its first use; writes do not reach the file.
@@ -117,7 +124,8 @@ def load(
     """
     if weights_only is False:
         raise RuntimeError(
-            "luchina.load(weights_only=False) does not exist: such a file can run any code on this machine. Save tensors "
+            "luchina.load(weights_only=False) does not exist: such a file can run any code on this "
+            "machine. Save tensors "
             "and state_dicts, which weights_only=True loads; a whole model saved by PyTorch can be turned into its "
             "state_dict there: torch.save(torch.load(f, weights_only=False).state_dict(), g)"
         )
@@ -245,13 +253,14 @@ def _place(storage: Storage, location: Any) -> Storage:
         return storage
     if place.partition(":")[0] == "cuda":
         raise RuntimeError(
-            "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False. If you are running "
-            "on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to map your storages to "
+            "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is "
+            "False. If you are running "
+            "on a CPU-only machine, please use torch.load with map_location=torch.device('cpu') to "
+            "map your storages to "
             "the CPU."
         )
     raise RuntimeError(
-        f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with {place}). What is there: "
+        f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with "
+        f"{place}). What is there: "
         "'cpu'; map_location='cpu' puts all tensors there."
     )
-
-

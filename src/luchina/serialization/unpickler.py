@@ -2,7 +2,8 @@
 
 A pickle is a program for a stack machine that can import and call what it likes. This is that machine with two lists:
 ``_OPCODES``, the instructions that checkpoints need, and ``_GLOBALS``, the names that they may speak of, each with the
-function that stands for it here. Nothing is ever imported by name, no attribute of an object is set but an OrderedDict's.
+function that stands for it here. Nothing is ever imported by name, no attribute of an object is set but an
+OrderedDict's.
 """
 
 from __future__ import annotations
@@ -237,7 +238,13 @@ _OPCODES: dict[bytes, Callable[[Unpickler], Any]] = {
 
 
 def _rebuild_tensor(
-    storage: Storage, offset: int, size: tuple, stride: tuple, requires_grad: bool = False, hooks: Any = None, *rest: Any
+    storage: Storage,
+    offset: int,
+    size: tuple,
+    stride: tuple,
+    requires_grad: bool = False,
+    hooks: Any = None,
+    *rest: Any,
 ) -> Tensor:
     """A window on a storage, which it must not leave."""
     numbers = (offset, *size, *stride)

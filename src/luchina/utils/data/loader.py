@@ -76,7 +76,8 @@ class _Endless:
 class DataLoader:
     """Batches of a data set.
 
-    ``shuffle`` and samplers draw random numbers as PyTorch does, so that a seed gives PyTorch's batches. ``num_workers`` processes
+    ``shuffle`` and samplers draw random numbers as PyTorch does, so that a seed gives PyTorch's batches.
+    ``num_workers`` processes
     make batches ahead (``prefetch_factor`` each); their order does not depend on which is faster.
 
     Source: https://pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader
@@ -118,7 +119,8 @@ class DataLoader:
             raise ValueError("persistent_workers option needs num_workers > 0")
         if pin_memory:
             warnings.warn(
-                "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't be used.",
+                "'pin_memory' argument is set as true but no accelerator is found, then device "
+                "pinned memory won't be used.",
                 stacklevel=2,
             )
         self.dataset = dataset
