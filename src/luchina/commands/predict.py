@@ -80,7 +80,7 @@ def run(console: Console, checkpoint: Path, image: Path) -> None:
     with luchina.no_grad():
         probabilities = model(load_image(image)).softmax(1)[0].tolist()
     best = max(range(10), key=probabilities.__getitem__)
-    table = Table(title=f"{image}: [bold]{best}[/]")
+    table = Table(title=f"{image.name}: [bold]{best}[/]")
     for name in ("digit", "probability", ""):
         table.add_column(name, justify="right" if name else "left")
     for digit, p in enumerate(probabilities):
