@@ -13,6 +13,7 @@ try:
     import typer
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 except ImportError as error:  # pragma: no cover
     sys.exit(f"the command line needs rich and typer ({error}): pip install rich typer")
 
@@ -21,8 +22,9 @@ console = Console()
 
 
 def fail(message: str) -> NoReturn:
-    """End with an error in one line."""
-    Console(stderr=True).print(f"[bold red]error:[/] {message}", highlight=False)
+    """End with an error in one line, as long as it may be: a path or a file's own words are no markup."""
+    line = Text.assemble(("error: ", "bold red"), " ".join(message.split()))
+    Console(stderr=True).print(line, soft_wrap=True)
     raise typer.Exit(1)
 
 
@@ -41,7 +43,7 @@ def demo(
 
     try:
         run(console, epochs, batch_size, lr, seed, threads, out, device)
-    except (OSError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         fail(str(error))
 
 
@@ -112,10 +114,7 @@ def info() -> None:
     from luchina.runtime import cache
 
     target = host()
-    folder = cache.directory()
-    size = (
-        sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file()) if folder and Path(folder).is_dir() else 0
-    )
+    size = sum(size for _, size, _ in cache.entries())
     table = Table(show_header=False, box=None)
     rows: list[tuple[str, Any]] = [
         ("luchina", luchina.__version__),
@@ -123,10 +122,10 @@ def info() -> None:
         ("target", f"{target.name} ({target.vector_bits}-bit vectors)"),
         ("threads", luchina.get_num_threads()),
         ("devices", "cpu"),
-        ("kernel cache", f"{folder} ({size / 1e6:.1f} MB)"),
+        ("kernel cache", f"{cache.directory() or 'off'} ({size / 1e6:.1f} MB)"),
     ]
     for name, value in rows:
-        table.add_row(name, str(value))
+        table.add_row(name, Text(str(value)))
     console.print(table)
 
 
@@ -137,14 +136,12 @@ app.add_typer(cache_app, name="cache")
 @cache_app.command("clear")
 def cache_clear() -> None:
     """Delete every kept kernel."""
-    import shutil
-
     from luchina.runtime import cache
 
     folder = cache.directory()
-    if folder and Path(folder).is_dir():
-        shutil.rmtree(folder)
-    console.print(f"cleared {folder}")
+    if folder is None:
+        fail("no kernels are kept on disk: LUCHINA_CACHE is off")
+    console.print(f"{cache.clear()} kernels removed from {folder}", markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ def run(
 
     resolve(device)
     hub.package()  # what saving will need, before any work is done
+    out.mkdir(parents=True, exist_ok=True)
     if threads:
         luchina.set_num_threads(threads)
     start = time.perf_counter()
@@ -38,8 +39,9 @@ def run(
     path = save(model, out, seed, max(r["validation"] for r in history), test)
     console.print(
         f"test accuracy [bold]{test:.2%}[/] on {len(truth)} images not seen before, {seconds:.1f} s in all, the first "
-        f"compilation included\ncheckpoint of the best epoch: {path}"
+        "compilation included"
     )
+    console.print(f"checkpoint of the best epoch: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _Bars:
@@ -112,7 +114,6 @@ def save(model: Any, folder: Path, seed: int, validation: float, test: float) ->
     """The weights as safetensors, with what they scored."""
     from luchina import hub
 
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "digits.safetensors"
     metadata = {
         "model": "luchina.examples.digits.DigitNet",

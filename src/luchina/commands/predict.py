@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import luchina
 from luchina import Tensor
@@ -80,7 +81,7 @@ def run(console: Console, checkpoint: Path, image: Path) -> None:
     with luchina.no_grad():
         probabilities = model(load_image(image)).softmax(1)[0].tolist()
     best = max(range(10), key=probabilities.__getitem__)
-    table = Table(title=f"{image.name}: [bold]{best}[/]")
+    table = Table(title=Text.assemble(f"{image.name}: ", (str(best), "bold")))
     for name in ("digit", "probability", ""):
         table.add_column(name, justify="right" if name else "left")
     for digit, p in enumerate(probabilities):

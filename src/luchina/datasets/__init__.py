@@ -29,8 +29,12 @@ def digits() -> Part:
 
 def split(images: Tensor, labels: Tensor, seed: int, shares: tuple[float, ...] = (0.7, 0.1, 0.2)) -> list[Part]:
     """Parts of the data by seed, for training, validation and test. Identical images stay in one part, so that no
-    image that
-    was trained on is tested."""
+    image that was trained on is tested.
+
+    >>> from luchina import datasets
+    >>> [len(labels) for _, labels in datasets.split(*datasets.digits(), seed=0)]
+    [1258, 180, 359]
+    """
     if abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"the shares {shares} must add up to 1")
     rows = images.reshape(len(images), -1).numpy()

@@ -13,9 +13,11 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import struct
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 SIZE_LIMIT = 256 << 20
@@ -23,6 +25,8 @@ SIZE_LIMIT = 256 << 20
 
 _MAGIC = b"LUCHINA\x02"
 _numbers = itertools.count(time.time_ns())  # names of temporary files
+_SHELF = re.compile("[0-9a-f]{2}")
+_ENTRY = re.compile("[0-9a-f]{38}|new-[0-9]+-[0-9]+")
 _HEADER = struct.Struct("<8sQ32s32s")
 
 
@@ -107,31 +111,50 @@ def store(key: bytes, payload: bytes) -> bool:
         return False
 
 
+def entries() -> list[tuple[float, int, str]]:
+    """Every file of the cache: when it was written, its size, its path. Other files in the directory are not ours."""
+    root = directory()
+    found: list[tuple[float, int, str]] = []
+    if root is None:
+        return found
+    with contextlib.suppress(OSError):
+        for shelf in os.scandir(root):
+            if shelf.is_dir() and _SHELF.fullmatch(shelf.name):
+                for entry in os.scandir(shelf.path):
+                    if _ENTRY.fullmatch(entry.name):
+                        with contextlib.suppress(FileNotFoundError):  # another process removed it just now
+                            status = entry.stat()
+                            found.append((status.st_mtime, status.st_size, entry.path))
+    return found
+
+
+def clear() -> int:
+    """Remove every entry; returns how many went."""
+    return _remove(path for _, _, path in entries())
+
+
 def prune() -> int:
     """Remove the oldest entries if the directory has grown beyond ``SIZE_LIMIT``; returns how many went.
 
     Every change of an emitter leaves the kernels of the version before behind.
     """
-    root = directory()
-    if root is None:
-        return 0
-    found: list[tuple[float, int, str]] = []
-    try:
-        for shelf in os.scandir(root):
-            if shelf.is_dir() and len(shelf.name) == 2:
-                for entry in os.scandir(shelf.path):
-                    status = entry.stat()
-                    found.append((status.st_mtime, status.st_size, entry.path))
-    except OSError:
-        return 0
+    found = entries()
     total = sum(size for _, size, _ in found)
+    if total <= SIZE_LIMIT:
+        return 0
+    oldest = []
+    for _, size, path in sorted(found):
+        if total <= SIZE_LIMIT * 3 // 4:
+            break
+        oldest.append(path)
+        total -= size
+    return _remove(oldest)
+
+
+def _remove(paths: Iterable[str]) -> int:
     removed = 0
-    if total > SIZE_LIMIT:
-        for _, size, path in sorted(found):
-            if total <= SIZE_LIMIT * 3 // 4:
-                break
-            with contextlib.suppress(OSError):  # another process may have been quicker
-                os.unlink(path)
-                removed += 1
-            total -= size
+    for path in paths:
+        with contextlib.suppress(OSError):  # another process may have been quicker
+            os.unlink(path)
+            removed += 1
     return removed
