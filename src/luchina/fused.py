@@ -7,12 +7,16 @@ step to step (learning rate, bias correction) are run-time scalars, so they comp
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from luchina.autograd.modes import no_grad
 from luchina.compiler import prims
+from luchina.dtypes import float32
 from luchina.graph.program import lower_into, realize, walk
-from luchina.graph.value import Op, Spec, Value, mode, recording, scalar
+from luchina.graph.value import Op, Spec, Value, from_buffer, mode, recording, scalar
+from luchina.runtime.buffers import allocate
 from luchina.tensor import Tensor, weak_tensor, wrap_value
 
 Update = Callable[..., Any]
@@ -136,6 +140,21 @@ def _numbers_of(tensor: Tensor) -> Value:
     if value.shape == tensor._shape and not value.needs_grad and tensor._is_whole():
         return value
     return tensor._read()
+
+
+def assign(tensors: Sequence[Tensor], number: float) -> None:
+    """Make every 0-d tensor that number, which is known on the host; float32 ones share one buffer."""
+    memory = allocate(4)
+    ctypes.c_float.from_address(memory.ptr).value = number
+    for tensor in tensors:
+        storage = tensor._storage
+        if tensor._dtype is float32 and storage.value.shape == () and not storage.value.needs_grad and not storage.lent:
+            storage.value = from_buffer(memory, (), float32)
+            storage.generation += 1
+            tensor._counter.version += 1
+        else:
+            with no_grad():
+                tensor.fill_(number)
 
 
 def run() -> None:

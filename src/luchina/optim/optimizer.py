@@ -247,10 +247,9 @@ class Optimizer:
             n = (int(step.item()) if fresh else known[2]) + 1  # type: ignore[index]
             by_count.setdefault(n, []).append(param)
         for n, members in by_count.items():
-            number = luchina.tensor(float(n))
-            for param in members:
-                step = self.state[param]["step"]
-                step._replace(number)
+            steps = [self.state[param]["step"] for param in members]
+            luchina.fused.assign(steps, float(n))
+            for param, step in zip(members, steps):
                 counts[id(param)] = (step, step._version, n)
         return by_count
 
