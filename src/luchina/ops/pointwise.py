@@ -134,11 +134,14 @@ def round(input: Value, *, decimals: int = 0) -> Value:
 
     Source: https://pytorch.org/docs/stable/generated/torch.round.html
     """
-    if input.dtype is dtypes.bool_:
-        raise NotImplementedError("\"round_vml_cpu\" not implemented for 'Bool'")
     if decimals == 0:
+        if input.dtype is dtypes.bool_:
+            raise NotImplementedError("\"round_vml_cpu\" not implemented for 'Bool'")
         return ROUND(input)
-    scale = 10.0 ** abs(decimals)
+    _require_float(input, "round_cpu")
+    if input.dtype.itemsize == 2:  # the product with 10ᵈ is computed wide
+        return cast(round(cast(input, dtypes.float32), decimals=decimals), input.dtype)
+    scale = 10.0 ** max(decimals, -decimals)  # ``abs`` is the function of tensors here
     if decimals > 0:
         return div(ROUND(mul(input, scale)), scale)
     return mul(ROUND(div(input, scale)), scale)
