@@ -165,7 +165,7 @@ def test_cache_clear_removes_kernels_and_nothing_else(tmp_path, monkeypatch):
     (tmp_path / "aa").mkdir()
     (tmp_path / "aa" / "notes").write_text("mine")
     cache.store(cache.digest("a"), b"code")
-    assert f"kernel cache {tmp_path}".replace(" ", "") in "".join(runner.invoke(app, ["info"]).stdout.split())
+    assert str(tmp_path) in runner.invoke(app, ["info"]).stdout
     done = runner.invoke(app, ["cache", "clear"])
     assert done.exit_code == 0 and "1 kernels removed" in done.stdout
     assert cache.load(cache.digest("a")) is None

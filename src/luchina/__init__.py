@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from luchina import conversion, creation, face, ops, views
 from luchina.autograd import enable_grad, inference_mode, is_inference_mode_enabled, no_grad, set_grad_enabled
@@ -45,6 +45,9 @@ from luchina.shape import Size
 from luchina.tensor import Tensor
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from luchina.creation import tensor  # the function, not the module of that name
 
 float = float32
 double = float64

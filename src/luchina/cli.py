@@ -12,7 +12,6 @@ from typing import Annotated, Any, NoReturn
 try:
     import typer
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 except ImportError as error:  # pragma: no cover
     sys.exit(f"the command line needs rich and typer ({error}): pip install rich typer")
@@ -115,7 +114,6 @@ def info() -> None:
 
     target = host()
     size = sum(size for _, size, _ in cache.entries())
-    table = Table(show_header=False, box=None)
     rows: list[tuple[str, Any]] = [
         ("luchina", luchina.__version__),
         ("Python", platform.python_version()),
@@ -125,8 +123,7 @@ def info() -> None:
         ("kernel cache", f"{cache.directory() or 'off'} ({size / 1e6:.1f} MB)"),
     ]
     for name, value in rows:
-        table.add_row(name, Text(str(value)))
-    console.print(table)
+        console.print(Text(f"{name:14}{value}"), soft_wrap=True)
 
 
 cache_app = typer.Typer(no_args_is_help=True, help="The kernels kept on disk.")

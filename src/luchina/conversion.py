@@ -271,8 +271,8 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, function.__name__, function)
     for name, d in _CONVERTERS.items():
         setattr(Tensor, name, _converter(d, name))
-    Tensor.__dlpack__ = dlpack
-    Tensor.__dlpack_device__ = dlpack_device
+    setattr(Tensor, "__dlpack__", dlpack)
+    setattr(Tensor, "__dlpack_device__", dlpack_device)
     namespace.update(equal=equal, allclose=allclose, is_tensor=is_tensor, numel=numel, result_type=result_type)
     namespace["is_floating_point"] = Tensor.is_floating_point
     namespace["is_complex"] = Tensor.is_complex

@@ -147,11 +147,11 @@ def result_type(operands: tuple[tuple[dtype, int], ...]) -> dtype:
             d = _default
         now = found[priority]
         found[priority] = d if now is None else promote_types(now, d)
-    result = None
-    for d in (found[2], found[1], found[0]):
-        if d is not None:
-            if result is None or category(d) > category(result):
-                result = d
+    result: dtype | None = None
+    for kind in (found[2], found[1], found[0]):
+        if kind is not None:
+            if result is None or category(kind) > category(result):
+                result = kind
     assert result is not None
     return result
 

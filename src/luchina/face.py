@@ -292,13 +292,13 @@ def install_operators() -> None:
         setattr(Tensor, f"__i{operator}__", _inplace_operator(name))
     for operator in ("eq", "ne", "lt", "le", "gt", "ge"):
         setattr(Tensor, f"__{operator}__", _operator(operator))
-    Tensor.__matmul__ = _matmul
-    Tensor.__rmatmul__ = lambda self, other: NotImplemented
-    Tensor.__imatmul__ = _inplace_operator("matmul")
-    Tensor.__neg__ = lift(PUBLIC["neg"].call)
-    Tensor.__pos__ = lift(PUBLIC["positive"].call)
-    Tensor.__abs__ = lift(PUBLIC["abs"].call)
-    Tensor.__invert__ = _invert
+    setattr(Tensor, "__matmul__", _matmul)
+    setattr(Tensor, "__rmatmul__", lambda self, other: NotImplemented)
+    setattr(Tensor, "__imatmul__", _inplace_operator("matmul"))
+    setattr(Tensor, "__neg__", lift(PUBLIC["neg"].call))
+    setattr(Tensor, "__pos__", lift(PUBLIC["positive"].call))
+    setattr(Tensor, "__abs__", lift(PUBLIC["abs"].call))
+    setattr(Tensor, "__invert__", _invert)
 
 
 _bitwise_not = lift(PUBLIC["bitwise_not"].call)

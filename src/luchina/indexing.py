@@ -219,7 +219,7 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         )
     if isinstance(value, Tensor):
         source = value._read()
-    elif isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and getattr(value, "ndim", 0)):
+    elif isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and getattr(value, "ndim", 0) != 0):
         source = _as_tensor(value)._read()
     else:
         source = as_value(value)
@@ -279,9 +279,13 @@ def put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) ->
     return self
 
 
+def _put(self: Tensor, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+    """``index_put_`` on a copy."""
+    return put(self.clone(), indices, values, accumulate)
+
+
 def install() -> None:
     """Indexing as methods of ``Tensor``."""
-    Tensor.__getitem__ = getitem
-    Tensor.__setitem__ = setitem
-    Tensor.index_put_ = put
-    Tensor.index_put = lambda self, indices, values, accumulate=False: put(self.clone(), indices, values, accumulate)
+    methods = {"__getitem__": getitem, "__setitem__": setitem, "index_put_": put, "index_put": _put}
+    for name, method in methods.items():
+        setattr(Tensor, name, method)

@@ -368,6 +368,6 @@ def install(namespace: dict[str, Any]) -> None:
         namespace[function.__name__] = function
     for method in METHODS:
         setattr(Tensor, method.__name__, method)
-    Tensor.bernoulli = lambda self, p=None, *, generator=None: bernoulli(self, generator=generator, p=p)
+    setattr(Tensor, "bernoulli", lambda self, p=None, *, generator=None: bernoulli(self, generator=generator, p=p))
     namespace["Generator"] = Generator
     namespace["default_generator"] = default_generator

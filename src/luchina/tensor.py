@@ -2,12 +2,12 @@
 
 A tensor is a window (shape, strides, offset) on a storage. Reading it gives a Value; writing it gives the storage a
 new Value. What an operation *means* is not here but in ``luchina.ops``; the functions and methods are made from that
-list by
-``luchina.face``.
+list by ``luchina.face``.
 """
 
 from __future__ import annotations
 
+import builtins
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -140,8 +140,8 @@ def grad_name(value: Value) -> str:
     if value.op is None or value.op.name == "leaf":
         return "torch::autograd::AccumulateGrad"
     op = value.op
-    if op.name == "pick":
-        op = value.inputs[0].op if value.inputs else op
+    if op.name == "pick" and value.inputs:
+        op = value.inputs[0].op or op
     if op.name == "copy_slices":
         return "CopySlices"
     return op.grad_name if op.grad_name.endswith("Backward") else f"{op.grad_name}Backward0"
@@ -151,8 +151,7 @@ class Tensor:
     """A table of numbers of any number of dimensions, as ``torch.Tensor``.
 
     ``Tensor(2, 3)`` makes an uninitialised float32 tensor of that shape and ``Tensor([1, 2])`` one with those
-    numbers; the function
-    ``luchina.tensor`` is the usual way.
+    numbers; the function ``luchina.tensor`` is the usual way.
 
     Source: https://pytorch.org/docs/stable/tensors.html
     """
@@ -179,6 +178,15 @@ class Tensor:
     _multi_view: tuple[str, int] | None = None  # one of several views that one call returned
 
     if TYPE_CHECKING:
+        _storage: Storage
+        _shape: Size
+        _strides: tuple[int, ...]
+        _offset: int
+        _dtype: dtype
+        _counter: Counter
+        _value: Any  # a Value from the first reading on
+        _generation: int
+
         # Operators and most methods are put here by luchina.face from the list of operations.
         def __getattr__(self, name: str) -> Any: ...
         def __add__(self, other: Any) -> Tensor: ...
@@ -648,6 +656,7 @@ class Tensor:
         from luchina.runtime.buffers import as_numpy
 
         value = self._storage.realize()
+        assert value.buffer is not None
         flat = as_numpy(value.buffer, self._dtype.name, (value.size,))
         if not self.numel():
             return np.empty(self._shape, self._dtype.numpy)
@@ -764,6 +773,7 @@ class Tensor:
     def data_ptr(self) -> int:
         """Address of the first element."""
         value = self._storage.realize()
+        assert value.buffer is not None
         return value.buffer.ptr + self._offset * self._dtype.itemsize if self.numel() else 0
 
     def untyped_storage(self) -> UntypedStorage:
@@ -814,7 +824,7 @@ class Tensor:
         return _rebuild, (type(self), array, self._dtype, self.requires_grad, self._own_attributes())
 
     @staticmethod
-    def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
+    def _make_subclass(cls: builtins.type, data: Tensor, require_grad: bool = False) -> Any:
         """A tensor of class ``cls`` on the memory of ``data``; a leaf."""
         result = make(cls, data._storage, data._shape, data._strides, data._offset, data._dtype)
         result._detached = True
@@ -823,7 +833,7 @@ class Tensor:
             result.requires_grad_()
         return result
 
-    def as_subclass(self, cls: type) -> Any:
+    def as_subclass(self, cls: builtins.type) -> Any:
         """The same tensor as an instance of a subclass."""
         result = make(cls, self._storage, self._shape, self._strides, self._offset, self._dtype)
         result._base, result._counter, result._leaf = self._base, self._counter, False
@@ -848,7 +858,9 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """Address of the first byte."""
-        return self._storage.realize().buffer.ptr
+        value = self._storage.realize()
+        assert value.buffer is not None
+        return value.buffer.ptr
 
     @property
     def device(self) -> device:
@@ -864,6 +876,7 @@ class UntypedStorage:
         from luchina.runtime.buffers import as_numpy
 
         value = self._storage.realize()
+        assert value.buffer is not None
         return as_numpy(value.buffer, "uint8", (self.nbytes(),)).tobytes()
 
 
@@ -893,7 +906,7 @@ def make(
     cls: type, storage: Storage, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, d: dtype
 ) -> Tensor:
     """A tensor on a storage; its Value is found when it is first read."""
-    tensor = object.__new__(cls)
+    tensor: Any = object.__new__(cls)
     tensor._storage = storage
     tensor._shape = shape if shape.__class__ is Size else Size(shape)
     tensor._strides = strides
@@ -909,7 +922,7 @@ def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
     """A new tensor whose numbers are ``value``'s."""
     if value.cell is not None or value.weak:
         value = alias(value)
-    tensor = object.__new__(cls)
+    tensor: Any = object.__new__(cls)
     counter = InferenceCounter() if mode.inference else Counter()
     value.cell = counter
     tensor._storage = Storage(value)

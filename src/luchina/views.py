@@ -516,7 +516,7 @@ def as_strided(self: Tensor, size: Sequence[int], stride: Sequence[int], storage
     return _strided_view(self, shape, strides, offset)
 
 
-METHODS = {
+METHODS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
         view, reshape, permute, transpose, t, movedim, squeeze, unsqueeze, expand, expand_as, view_as, reshape_as,
@@ -563,6 +563,6 @@ def install(namespace: dict[str, Any]) -> None:
     namespace.update(FUNCTIONS)
     for name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
         setattr(Tensor, f"{name}_", _in_place(METHODS[name], f"{name}_"))
-    Tensor.T = property(lambda self: _permuted(self, tuple(range(self.ndim))[::-1]))
-    Tensor.mT = property(_matrix_transpose)
-    Tensor.H = property(t)
+    setattr(Tensor, "T", property(lambda self: _permuted(self, tuple(range(self.ndim))[::-1])))
+    setattr(Tensor, "mT", property(_matrix_transpose))
+    setattr(Tensor, "H", property(t))

@@ -133,7 +133,7 @@ def grad(
         create_graph=create_graph,
         wanted=wanted,
     )
-    result = []
+    result: list[Any] = []
     for tensor, value in zip(inputs, found):
         if value is None:
             if materialize_grads:

@@ -65,7 +65,7 @@ def _lower(*nodes_and_count: Any) -> tuple:
 def _vjp(gradients: list[Value | None], value: Value) -> tuple:
     function, ctx, positions, specs = value.context
     parts = list(gradients) + [None] * (len(specs) - len(gradients))
-    given = []
+    given: list[Tensor | None] = []
     for gradient, spec in zip(parts, specs):
         if gradient is not None:
             given.append(wrap_value(gradient))
@@ -145,7 +145,8 @@ class Function:
             # fault.
             sources = [alias(v) for v in sources]
             values = [t._read() for _, t in tensors]
-            picks = _op_of(cls)(*sources, *values, attrs=(len(sources),))
+            op = _op_of(cls)  # type: ignore[arg-type]  # classes can be hashed
+            picks = op(*sources, *values, attrs=(len(sources),))
             recording.touched = True
             picks[0].inputs[0].context = (cls, ctx, positions, [Spec(v.shape, v.dtype) for v in values])
             for (i, tensor), pick in zip(tensors, picks):

@@ -70,7 +70,7 @@ class no_grad(_GradMode):
         self = object.__new__(cls)
         if function is None:
             return self
-        self.__init__()
+        self.__init__()  # type: ignore[misc]  # what follows __new__ in a class of this kind
         return self(function)
 
     def __init__(self, function: Any = None) -> None:
@@ -102,7 +102,7 @@ class inference_mode(_GradMode):
         self = object.__new__(cls)
         if isinstance(mode, bool):
             return self
-        self.__init__()
+        self.__init__()  # type: ignore[misc]  # what follows __new__ in a class of this kind
         return self(mode)
 
     def __init__(self, mode: Any = True) -> None:

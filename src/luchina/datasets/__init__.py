@@ -45,7 +45,7 @@ def split(images: Tensor, labels: Tensor, seed: int, shares: tuple[float, ...] =
     order = luchina.randperm(len(members), generator=luchina.Generator().manual_seed(seed)).tolist()
     groups = list(members.values())
     chosen = [i for g in order for i in groups[g]]
-    edges = [0]
+    edges = [0.0]
     for share in shares:
         edges.append(edges[-1] + share * len(chosen))
     parts = []

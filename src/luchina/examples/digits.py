@@ -2,7 +2,7 @@
 
     python examples/digits.py
 
-Written as one writes PyTorch. To run it on PyTorch, change the first import (and load the images some other way).
+Written as one writes PyTorch. To run it there, import torch in luchina's place and load the images some other way.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import luchina as torch
-from luchina import datasets
+from luchina import datasets, nn
 from luchina.utils.data import DataLoader, TensorDataset
-
-nn = torch.nn
 
 
 class DigitNet(nn.Module):

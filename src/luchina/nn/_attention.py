@@ -164,8 +164,8 @@ def multi_head_attention_forward(
                 f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
             )
         biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
-        q, k, v = (engine.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+        projections = (q_proj_weight, k_proj_weight, v_proj_weight)
+        q, k, v = (engine.linear(x, w, b) for x, w, b in zip((query, key, value), projections, biases))
     else:
         if key.shape != value.shape:
             raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
@@ -212,7 +212,7 @@ def multi_head_attention_forward(
         mask = padding if mask is None else mask + padding
     dropout_p = dropout_p if training else 0.0
 
-    weights = None
+    weights: Tensor | None = None
     if need_weights:
         scores = (q * math.sqrt(1.0 / head)) @ k.transpose(-2, -1)
         if mask is not None:

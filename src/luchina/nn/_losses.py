@@ -263,18 +263,20 @@ def gaussian_nll_loss(
     if not isinstance(var, luchina.Tensor):
         if var < 0:
             raise ValueError("var has negative entry/entries")
-        var = luchina.full_like(input, float(var))
+        variance: Tensor = luchina.full_like(input, float(var))
     elif bool((var < 0).any()):
         raise ValueError("var has negative entry/entries")
-    if var.shape != input.shape:
-        if input.shape[:-1] == var.shape:
-            var = var.unsqueeze(-1)
-        elif not (input.shape[:-1] == var.shape[:-1] and var.size(-1) == 1):
+    else:
+        variance = var
+    if variance.shape != input.shape:
+        if input.shape[:-1] == variance.shape:
+            variance = variance.unsqueeze(-1)
+        elif not (input.shape[:-1] == variance.shape[:-1] and variance.size(-1) == 1):
             raise ValueError("var is of incorrect size")
     _check_reduction(reduction, _WRONG_SHORT)
     # The limit is put on the value only: the gradient of var passes as if there were none.
-    var = var + (var.detach().clamp(min=eps) - var.detach())
-    loss = 0.5 * (var.log() + (input - target) ** 2 / var)
+    variance = variance + (variance.detach().clamp(min=eps) - variance.detach())
+    loss = 0.5 * (variance.log() + (input - target) ** 2 / variance)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduced(loss, reduction)

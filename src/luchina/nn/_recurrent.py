@@ -5,7 +5,7 @@ All input projections of a layer are one matrix product; only the recurrence its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import luchina
 from luchina import Tensor
@@ -83,7 +83,7 @@ def network(
     mode: str,
     input: Tensor,
     state: State,
-    weights: list[list[Tensor]],
+    weights: Sequence[Sequence[Tensor]],
     bias: bool,
     num_layers: int,
     bidirectional: bool,

@@ -57,7 +57,8 @@ def batch_norm(
 ) -> Tensor:
     """(x − mean) / √(var + eps) · weight + bias a channel, with the batch's statistics in training, which also move the
     running ones, else with the running ones."""
-    norm.check_batch_norm(*map(face.read, (input, running_mean, running_var, weight, bias)), training)
+    read = face.read
+    norm.check_batch_norm(read(input), read(running_mean), read(running_var), read(weight), read(bias), training)
     if not training:
         return face.lift(norm.batch_norm_apply)(input, running_mean, running_var, weight, bias, eps)
     if running_mean is not None and running_var is not None:

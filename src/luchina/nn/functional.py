@@ -299,9 +299,9 @@ def instance_norm(
     flat = input.reshape(1, n * c, *spatial)
     y = engine.batch_norm(flat, means, variances, None, None, True, momentum, eps).reshape(n, c, *spatial)
     with luchina.no_grad():
-        if running_mean is not None:
+        if running_mean is not None and means is not None:
             running_mean.copy_(means.reshape(n, c).mean(0))
-        if running_var is not None:
+        if running_var is not None and variances is not None:
             running_var.copy_(variances.reshape(n, c).mean(0))
     shape = (c, *[1] * len(spatial))
     if weight is not None:

@@ -37,7 +37,7 @@ class Parameter(luchina.Tensor):
     def __init__(self, data: luchina.Tensor | None = None, requires_grad: bool = True) -> None:
         """Everything is done by ``__new__``."""
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # the same, to the letter
         return "Parameter containing:\n" + super().__repr__()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

@@ -24,6 +24,7 @@ def host(value: Value) -> np.ndarray:
         return np.array(value.number)
     if value.buffer is None:
         program.realize_only(value)
+    assert value.buffer is not None
     return as_numpy(value.buffer, value.dtype.name, value.shape)
 
 

@@ -302,6 +302,7 @@ def _row_number(indices: Sequence[Node], sizes: Sequence[int]) -> Node:
     for index, stride in zip(indices, strides):
         part = index if stride == 1 else p.binary("mul", index, p.const(stride, "int64"))
         total = part if total is None else p.binary("add", total, part)
+    assert total is not None
     return total
 
 

@@ -7,7 +7,7 @@ from luchina.compiler.prims import Node
 from luchina.graph.value import Op, Spec, Value
 from luchina.ops.movement import T, expand, reshape, transpose
 from luchina.ops.pointwise import add, dtype_title, mul
-from luchina.ops.registry import broadcast, public
+from luchina.ops.registry import broadcast_shapes, public
 
 
 def _same_dtype(a: Value, b: Value, what: str = "mat1 and mat2") -> None:
@@ -189,7 +189,7 @@ def matmul(input: Value, other: Value) -> Value:
         *lead, m = input.shape
         flat = reshape(input, (input.size // m if m else _rows(lead), m))
         return reshape(MM(flat, other), (*lead, other.shape[1]))
-    batch = broadcast(_lead(input), _lead(other))
+    batch = broadcast_shapes(input.shape[:-2], other.shape[:-2])
     n = 1
     for extent in batch:
         n *= extent
@@ -204,13 +204,6 @@ def _rows(lead: list[int]) -> int:
     for extent in lead:
         n *= extent
     return n
-
-
-class _lead:
-    """The batch dimensions of an operand, as something that broadcasts."""
-
-    def __init__(self, x: Value) -> None:
-        self.shape = x.shape[:-2]
 
 
 @public()

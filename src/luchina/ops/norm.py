@@ -321,7 +321,8 @@ def _lower_stats(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
     mean = start.mean(axes)
     away = start - mean
     var = (away * away).mean(axes)
-    return tuple(p.reshape(n.node, (x.shape[1],)) for n in (mean, var))
+    channels = (x.shape[1],)
+    return p.reshape(mean.node, channels), p.reshape(var.node, channels)
 
 
 def _stats_spec(x: Value, axes: tuple[int, ...]) -> list[Spec]:

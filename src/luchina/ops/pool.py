@@ -307,7 +307,7 @@ def _window(
             f"Given input size: ({channels}x{shape[-2]}x{shape[-1]}). Calculated output size: "
             f"({channels}x{out[0]}x{out[1]}). Output size is too small"
         )
-    return Window(shape[-2:], (out[0], out[1]), kernel, stride, padding, dilation)
+    return Window((shape[-2], shape[-1]), (out[0], out[1]), kernel, stride, padding, dilation)
 
 
 def _frozen(value: Any) -> Any:
@@ -440,6 +440,7 @@ def _spread_axis(g: Node, axis: int, n: int, k: int, s: int, pad: int) -> Node:
         high = [length - g.shape[axis] - shift if a == axis else 0 for a in range(len(g.shape))]
         part = p.pad(g, low, high)
         total = part if total is None else p.binary("add", total, part)
+    assert total is not None
     starts = [pad if a == axis else 0 for a in range(len(g.shape))]
     sizes = [n if a == axis else m for a, m in enumerate(g.shape)]
     return p.slice(total, starts, sizes, (1,) * len(sizes))
@@ -557,6 +558,7 @@ def _lower_parts_backward(g: Node, axis: int, n: int) -> Node:
         lows = [low if a == axis else 0 for a in range(len(sizes))]
         part = p.pad(spread, lows, [n - high if a == axis else 0 for a in range(len(sizes))])
         total = part if total is None else p.binary("add", total, part)
+    assert total is not None
     return p.cast(total, g.dtype)
 
 
@@ -615,7 +617,7 @@ def adaptive_avg_pool2d(input: Value, output_size: Any) -> Value:
         if sizes == shape[-2:]:
             return input
         kernel = (shape[-2] // sizes[0], shape[-1] // sizes[1])
-        w = Window(shape[-2:], sizes, kernel, kernel, (0, 0))
+        w = Window((shape[-2], shape[-1]), sizes, kernel, kernel, (0, 0))
         return AVG_POOL(input, attrs=(w, True, None))
     for axis, out in ((input.ndim - 2, sizes[0]), (input.ndim - 1, sizes[1])):
         if out != input.shape[axis]:

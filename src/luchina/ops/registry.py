@@ -6,7 +6,7 @@ A public function takes Values (and Python numbers) and returns Values. The tens
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from luchina import dtypes
@@ -72,7 +72,7 @@ def axis_of(dim: int, ndim: int) -> int:
     return dim + rank if dim < 0 else dim
 
 
-def axes_of(dim: int | tuple[int, ...] | list[int] | None, ndim: int) -> tuple[int, ...]:
+def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """Dimensions as a sorted tuple; None (or an empty list) means all of them."""
     if dim is None:
         return tuple(range(ndim))
@@ -86,7 +86,7 @@ def axes_of(dim: int | tuple[int, ...] | list[int] | None, ndim: int) -> tuple[i
             twice = next(a for a in axes if axes.count(a) > 1)
             raise RuntimeError(f"dim {twice} appears multiple times in the list of dims")
         return tuple(sorted(axes)) if axes else tuple(range(ndim))
-    return (axis_of(dim, ndim),)
+    return (axis_of(dim, ndim),)  # type: ignore[arg-type]  # an int, or something that axis_of refuses
 
 
 def float_dtype(d: dtype) -> dtype:
@@ -98,12 +98,14 @@ def broadcast(*values: Value) -> tuple[int, ...]:
     """The common shape; PyTorch's RuntimeError, naming sizes and dimension, if there is none."""
     shape = values[0].shape
     for value in values[1:]:
-        if value.shape != shape:
-            shape = _broadcast_pair(shape, value.shape)
+        shape = broadcast_shapes(shape, value.shape)
     return shape
 
 
-def _broadcast_pair(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+def broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """The common shape of two shapes."""
+    if a == b:
+        return a
     rank = max(len(a), len(b))
     left = (1,) * (rank - len(a)) + a
     right = (1,) * (rank - len(b)) + b

@@ -148,6 +148,7 @@ def _clamp_vjp(g: Value, v: Value) -> tuple:
     if high is not None:
         below = le(x, high)
         inside = below if inside is None else logical_and(inside, below)
+    assert inside is not None  # clamp asks for at least one limit
     results = [where(inside, g, 0.0) if x.needs_grad else None]
     if low is not None:
         crossed = lt(x, low) if high is None else logical_and(lt(x, low), lt(low, high))

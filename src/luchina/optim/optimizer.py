@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -92,6 +92,10 @@ class Optimizer:
 
     ``params``: tensors, (name, tensor) pairs, or dicts with "params" and options of their own.
     """
+
+    _optimizer_step_pre_hooks: OrderedDict[int, Callable]
+    _optimizer_step_post_hooks: OrderedDict[int, Callable]
+    _opt_called: bool  # there when a schedule is attached
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -221,8 +225,8 @@ class Optimizer:
     def _update(
         self,
         update: Callable[..., tuple[Tensor, ...]],
-        rows: list[tuple[Tensor, ...]],
-        targets: list[tuple[Tensor, ...]],
+        rows: Sequence[tuple[Tensor, ...]],
+        targets: Sequence[tuple[Tensor, ...]],
         numbers: dict[str, float],
         **options: Hashable,
     ) -> None:

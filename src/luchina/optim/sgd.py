@@ -88,7 +88,8 @@ class SGD(Optimizer):
 
     def _step_group(self, group: dict[str, Any]) -> None:
         momentum = group["momentum"]
-        first, later = [], []
+        first: list[Tensor] = []
+        later: list[Tensor] = []
         for param in self._with_grads(group):
             buf = self.state[param].get("momentum_buffer") if momentum != 0 else None
             (first if buf is None else later).append(param)
@@ -106,8 +107,9 @@ class SGD(Optimizer):
         }
         if first and momentum != 0:
             for param in first:
+                assert param.grad is not None
                 self.state[param]["momentum_buffer"] = param.grad.detach().clone()
-        rows = [(p, p.grad) for p in first]
+        rows: list[tuple[Any, ...]] = [(p, p.grad) for p in first]
         targets = [(p, *([self.state[p]["momentum_buffer"]] if momentum != 0 else [])) for p in first]
         self._update(sgd_update, rows, targets, numbers, **options)
         buffers = [self.state[p]["momentum_buffer"] for p in later]

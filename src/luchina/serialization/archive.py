@@ -89,7 +89,7 @@ class Reader:
                         raise EOFError
                     at += n
                 member.read(1)  # the checksum is compared at the end
-        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, *_inflate_errors()) as error:
+        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError, _inflate_error()) as error:
             raise _damaged(f"reading file {name}: {error or 'it is cut off'}") from error
 
     def offset(self, name: str) -> int | None:
@@ -121,10 +121,10 @@ class Reader:
         return length
 
 
-def _inflate_errors() -> tuple[type[Exception], ...]:
+def _inflate_error() -> type[Exception]:
     import zlib
 
-    return (zlib.error,)
+    return zlib.error
 
 
 def native_order() -> bytes:

@@ -114,7 +114,7 @@ class Unpickler:
             raise TypeError("arguments are not a tuple")
         if not isinstance(function, Hashable) or function not in _CALLABLE:
             raise pickle.UnpicklingError(f"Weights only load failed: {function!r:.100} cannot be called")
-        self.push(function(*arguments))
+        self.push(function(*arguments))  # type: ignore[operator]  # what is on the list can be called
 
     def build(self) -> None:
         """BUILD: attributes of an OrderedDict, the ``_metadata`` of a state_dict."""

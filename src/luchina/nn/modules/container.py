@@ -84,7 +84,7 @@ class Sequential(_Numbered):
     def __init__(self, *args: Module) -> None: ...
     @overload
     def __init__(self, arg: OrderedDict[str, Module]) -> None: ...
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: Any) -> None:  # type: ignore[misc]  # ``arg`` is a name for the reader only
         super().__init__()
         named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else enumerate(args)
         for name, module in named:
@@ -236,10 +236,10 @@ class ModuleDict(Module):
         for pair in modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules:
             if not isinstance(pair, Iterable):
                 raise TypeError(f"ModuleDict update sequence element should be Iterable; is {type(pair).__name__}")
-            pair = list(pair)
-            if len(pair) != 2:
-                raise ValueError(f"ModuleDict update sequence element has length {len(pair)}; 2 is required")
-            self[pair[0]] = pair[1]
+            parts: list[Any] = list(pair)
+            if len(parts) != 2:
+                raise ValueError(f"ModuleDict update sequence element has length {len(parts)}; 2 is required")
+            self[parts[0]] = parts[1]
 
 
 def _entry(value: Any) -> Any:

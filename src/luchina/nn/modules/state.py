@@ -24,8 +24,6 @@ class IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
-
 
 def collect(
     module: Any, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
