@@ -19,7 +19,7 @@ def test_examples(package):
     for name in MODULES:
         if name.split(".")[1] == package:
             module = importlib.import_module(name)
-            result = doctest.testmod(module, extraglobs={"luchina": luchina}, optionflags=doctest.NORMALIZE_WHITESPACE)
+            result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
             assert not result.failed, f"{result.failed} of {result.attempted} examples of {name} fail"
             ran += result.attempted
     if package in ("dtypes", "nn", "serialization"):

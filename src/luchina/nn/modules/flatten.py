@@ -14,6 +14,7 @@ __all__ = ["Flatten", "PixelShuffle", "PixelUnshuffle", "Unflatten", "Upsample",
 class Flatten(Module):
     """Dimensions ``start_dim`` to ``end_dim`` as one.
 
+    >>> import luchina
     >>> luchina.nn.Flatten()(luchina.zeros(2, 3, 4)).shape
     torch.Size([2, 12])
     """

@@ -98,6 +98,7 @@ class HuberLoss(_Loss):
 class CrossEntropyLoss(_WeightedLoss):
     """−log softmax(input)[target]: class indices, or probabilities; classes on dimension 1.
 
+    >>> import luchina
     >>> luchina.nn.CrossEntropyLoss()(luchina.zeros(2, 4), luchina.tensor([0, 3]))
     tensor(1.3863)
     """

@@ -66,6 +66,7 @@ class MaxPool1d(_MaxPool):
 class MaxPool2d(_MaxPool):
     """The largest element of each window of (N, C, H, W) or (C, H, W).
 
+    >>> import luchina
     >>> luchina.nn.MaxPool2d(2)(luchina.randn(1, 3, 8, 8)).shape
     torch.Size([1, 3, 4, 4])
     """
