@@ -227,6 +227,10 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     if all(i is None for i in indices):
         if isinstance(value, Tensor):
             check_partial_overlap(x, value)
+            if _same_window(x, value):  # the second half of ``x[key] += y``
+                x._check_writable()
+                x._counter.version += 1
+                return
         _assign(each_once(x) if source.ndim == 0 else x, cast(source, self.dtype))
         return
     self._check_writable()
@@ -245,6 +249,11 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
 
     values = _index_values(indices)
     x._write(index_put(x._read(), values, source, False))
+
+
+def _same_window(x: Tensor, y: Tensor) -> bool:
+    """Whether two tensors show the same elements of one storage in the same order."""
+    return x._storage is y._storage and x._offset == y._offset and x._shape == y._shape and x._strides == y._strides
 
 
 def _assign(target: Tensor, source: Value) -> None:

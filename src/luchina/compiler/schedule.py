@@ -8,6 +8,7 @@ reads and writes, and what is told about it.
 from __future__ import annotations
 
 import bisect
+import heapq
 from collections.abc import Callable, Sequence
 
 from luchina.compiler import movement, prims
@@ -28,6 +29,9 @@ MAX_REPEATED = 4
 # How many roots that are ready are asked for one that leaves open groups open.
 LOOK_AHEAD = 8
 
+# Concatenations of concatenations are written straight into the last one up to this depth.
+MAX_NESTED = 16
+
 
 class Scheduler(TableKernels):
     """Plans one program. Afterwards: ``tasks``, ``storages`` (by table slot) and ``results`` (a storage per output)."""
@@ -47,6 +51,10 @@ class Scheduler(TableKernels):
         self._by_id = {id(node): node for node in self.order}
         self._frozen = 0
         self._failed: set[tuple[int, int, int]] = set()
+        self._touching: dict[int, list[Group]] = {}  # by node: groups that compute or read it, some closed by now
+        self._changed: dict[Group, None] = {}  # open groups that were joined or read since they were last looked at
+        self._nested: dict[int, int] = {}
+        self._overwritten: set[int] = set()
         self.groups = 0
         self.roots = self._choose_roots()
         self.readers = self._find_readers()
@@ -139,26 +147,56 @@ class Scheduler(TableKernels):
             positions.setdefault(id(node), []).append(position)
         roots = [node for node in self.order if id(node) in self.roots]
         number = {id(node): i for i, node in enumerate(roots)}
-        waiting = [0] * len(roots)
+        reads: list[list[Node]] = [[] for _ in roots]
         for root in roots:
             for reader in self.readers[id(root)]:
-                waiting[number[reader]] += 1
-        ready = [i for i, count in enumerate(waiting) if not count]
+                reads[number[reader]].append(root)
+        waiting = [len(sources) for sources in reads]
+        ready: list[int] = []
+        untried: list[int] = []  # a heap: those whose groups have changed since they were tried
+        by_source: dict[int, list[int]] = {}
         done: set[int] = set()
+        placed: set[int] = set()
+
+        def admit(i: int) -> None:
+            bisect.insort(ready, i)
+            heapq.heappush(untried, i)
+            for source in self._sources(roots[i]):
+                by_source.setdefault(source, []).append(i)
+
+        for i, count in enumerate(waiting):
+            if not count:
+                admit(i)
         while ready:
-            chosen = next((i for i in ready if self._try_join(roots[i], positions)), None)
+            chosen = None
+            while untried and chosen is None:
+                i = heapq.heappop(untried)
+                if id(roots[i]) not in done and self._try_join(roots[i], positions):
+                    chosen = i
             if chosen is None:
                 self._close_complete(done)
                 chosen = next((i for i in ready[:LOOK_AHEAD] if not self._closes(roots[i])), ready[0])
-                if id(roots[chosen]) in positions or not self._is_piece(roots[chosen]):
-                    self._settle(roots[chosen], positions)
-            ready.remove(chosen)
-            done.add(id(roots[chosen]))
-            for reader in self.readers[id(roots[chosen])]:
+            root = roots[chosen]
+            if id(root) in self.windows or id(root) in positions or not self._is_piece(root):
+                if not self._overwrite(root, positions, placed):
+                    self._settle(root, positions)
+                placed.add(id(root))
+            del ready[bisect.bisect_left(ready, chosen)]
+            done.add(id(root))
+            for source in (root, *reads[chosen]):
+                group = self._open_group(source)
+                if group is not None:
+                    self._changed[group] = None
+            group = self._open_group(root)
+            if group is not None:
+                for i in sorted({i for source in group.touched for i in by_source.get(source, ())}):
+                    if id(roots[i]) not in done:
+                        heapq.heappush(untried, i)
+            for reader in self.readers[id(root)]:
                 at = number[reader]
                 waiting[at] -= 1
                 if not waiting[at]:
-                    bisect.insort(ready, at)
+                    admit(at)
         self.close_all()
         for node in self.outputs:
             for position in positions.pop(id(node), ())[0 if node.op == "input" else 1 :]:
@@ -167,9 +205,25 @@ class Scheduler(TableKernels):
 
     def _close_complete(self, done: set[int]) -> None:
         """Make the kernels that nothing more can join, so that what they read is freed early and still in cache."""
-        for group in list(dict.fromkeys(self.open.values())):
-            if all(self.readers[id(member)] <= done for member in group.members):
+        changed, self._changed = self._changed, {}
+        for group in changed:
+            if not group.closed and all(self.readers[id(member)] <= done for member in group.members):
                 group.close()
+
+    def _open_group(self, node: Node) -> Group | None:
+        """The group that computes a node, if its kernel is not made yet."""
+        window = self.windows.get(id(node))
+        return None if window is None else self.open.get(window.storage)
+
+    def _candidates(self, sources: set[int]) -> list[Group]:
+        """The open groups that compute or read one of ``sources``, the youngest first."""
+        found: dict[Group, None] = {}
+        for source in sources:
+            groups = self._touching.get(source)
+            if groups:
+                groups[:] = [group for group in groups if not group.closed]
+                found.update(dict.fromkeys(groups))
+        return sorted(found, key=lambda group: -group.serial)
 
     def _closes(self, node: Node) -> bool:
         """Whether reading what ``node`` needs would close an open group."""
@@ -196,9 +250,9 @@ class Scheduler(TableKernels):
         if not node.size or not self._is_loop(node) or id(node) in self.windows:
             return False
         sources = self._sources(node)
-        for group in reversed(dict.fromkeys(self.open.values())):
+        for group in self._candidates(sources):
             attempt = (id(node), group.serial, len(group.members))
-            if attempt in self._failed or sources.isdisjoint(group.touched):
+            if attempt in self._failed:
                 continue
             self._frozen += 1
             try:
@@ -213,13 +267,45 @@ class Scheduler(TableKernels):
         return False
 
     def _is_piece(self, node: Node) -> bool:
-        """Whether every reader can have the node written straight into its own result."""
-        readers = self.readers[id(node)]
-        return (
-            len(readers) == 1
-            and all(self._by_id[r].op in ("concat", "update") for r in readers)
-            and (node.op not in POINTWISE)
-        )
+        """Whether the only reader can have the node written straight into its own result."""
+        if node.op in POINTWISE or len(self.readers[id(node)]) != 1:
+            return False
+        (reader,) = [self._by_id[r] for r in self.readers[id(node)]]
+        if reader.op == "update":
+            return node is reader.inputs[1]
+        depth = 1 + max((self._nested.get(id(piece), 0) for piece in node.inputs), default=0)
+        self._nested[id(node)] = depth if node.op == "concat" else 0
+        return reader.op == "concat" and depth <= MAX_NESTED and sum(piece is node for piece in reader.inputs) <= 1
+
+    def _overwrite(self, node: Node, positions: dict[int, list[int]], placed: set[int]) -> bool:
+        """Give an update the memory of its base, if that is a temporary and all its other readers have it behind them.
+
+        A chain of updates so costs what is written, not a copy for each.
+        """
+        if node.op != "update" or id(node) in self.windows or not node.size:
+            return False
+        base, source = node.inputs
+        window = self.windows.get(id(base))
+        others = self.readers[id(base)] - {id(node)}
+        if window is None or window.storage.kind != "temp" or id(base) in positions or not others <= placed:
+            return False
+        if source.size and self._reads(source, base):
+            self.readable(self.realise(source))
+        self.readable(window)
+        for reader in others:
+            group = self._open_group(self._by_id[reader])
+            if group is not None:
+                group.close()
+        del self.windows[id(base)]
+        self._overwritten.add(id(base))
+        where = positions.get(id(node))
+        if where:
+            window.storage.kind = "output"
+            self.results[where[0]] = window.storage
+        self.windows[id(node)] = window
+        strides, offset = node.attrs
+        self.write(source, Window(window.storage, source.shape, strides, offset))
+        return True
 
     def realise(self, node: Node) -> Window:
         """The window where ``node`` lies or will lie in memory."""
@@ -231,6 +317,7 @@ class Scheduler(TableKernels):
                     storage = self.inputs[node.attrs[0]] = self.storage("input", node.size, node.dtype, node.attrs[0])
                 window = self.windows[id(node)] = contiguous(storage, node.shape)
             else:
+                assert id(node) not in self._overwritten, f"{node!r} is read after its memory was written over"
                 window = self.place(node, contiguous(self.storage("temp", node.size, node.dtype), node.shape))
         return window
 
@@ -266,8 +353,8 @@ class Scheduler(TableKernels):
     def _join(self, node: Node, to: Window) -> None:
         """Into an open group that shares what it reads, else into a new one."""
         sources = self._sources(node)
-        for group in reversed(dict.fromkeys(self.open.values())):
-            if not sources.isdisjoint(group.touched) and group.accepts(node) and group.add(node):
+        for group in self._candidates(sources):
+            if group.accepts(node) and group.add(node):
                 self._joined(node, group, sources, to)
                 return
         wide = self._widened(node, sources) if node.op in REDUCTIONS else None
@@ -277,6 +364,8 @@ class Scheduler(TableKernels):
         self._joined(node, new, sources, to)
 
     def _joined(self, node: Node, group: Group, sources: set[int], to: Window) -> None:
+        for source in sources - group.touched:
+            self._touching.setdefault(source, []).append(group)
         group.touched |= sources
         group.stores[id(node)] = to
         self.open[to.storage] = group
@@ -287,7 +376,7 @@ class Scheduler(TableKernels):
         wide = Group(self, *_space(node))
         if not wide.rows_fit() or node.attrs[0] != len(wide.outer):
             return None
-        for group in reversed(dict.fromkeys(self.open.values())):
+        for group in self._candidates(sources):
             if group.inner or group.busy or type(group) is not Group or sources.isdisjoint(map(id, group.members)):
                 continue
             if all(wide.accepts(member) and wide.add(member) for member in group.members) and wide.add(node):
