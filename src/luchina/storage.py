@@ -92,10 +92,10 @@ class Storage:
         """The storage's numbers become those of ``value``."""
         if self.lent and self.shared:
             value = self._write_through(value)
-        if value.buffer is None:
-            program.watch(self)
         self.value = value
         self.generation += 1
+        if value.buffer is None:
+            program.watch(self)
 
     def _write_through(self, value: Value) -> Value:
         """Memory that others see is written at once, and stays the same memory."""

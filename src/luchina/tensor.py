@@ -15,7 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from luchina import dtypes
-from luchina.autograd.engine import Hooks
+from luchina.autograd.engine import Hooks, printed_name
 from luchina.devices import device
 from luchina.dtypes import dtype
 from luchina.graph import program
@@ -142,9 +142,7 @@ def grad_name(value: Value) -> str:
     op = value.op
     if op.name == "pick" and value.inputs:
         op = value.inputs[0].op or op
-    if op.name == "copy_slices":
-        return "CopySlices"
-    return op.grad_name if op.grad_name.endswith("Backward") else f"{op.grad_name}Backward0"
+    return printed_name(op)
 
 
 class Tensor:

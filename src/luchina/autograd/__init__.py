@@ -9,7 +9,7 @@ from typing import Any
 from luchina.autograd import engine, remembered
 from luchina.autograd.modes import enable_grad, inference_mode, is_inference_mode_enabled, no_grad, set_grad_enabled
 from luchina.graph import program
-from luchina.graph.value import Value
+from luchina.graph.value import Value, recording
 from luchina.ops.registry import full
 
 __all__ = [
@@ -73,6 +73,7 @@ def backward(
         if loss.needs_grad and loss.size == 1 and remembered.backward(loss):
             _limit()
             return
+    remembered.mark_passed()
     remembered.mark_consumed()
     targets = None
     if inputs is not None:
@@ -82,12 +83,11 @@ def backward(
         for tensor in _as_sequence(inputs):
             if not tensor._leaf:
                 tensor.retain_grad()
-    engine.backward(
-        _roots(tensors, grad_tensors),
-        retain_graph=create_graph if retain_graph is None else retain_graph,
-        create_graph=create_graph,
-        accumulate=targets,
-    )
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    roots = _roots(tensors, grad_tensors)
+    engine.backward(roots, retain_graph=retain_graph, create_graph=create_graph, accumulate=targets)
+    if not retain_graph and targets is None:
+        recording.walked += [value for value, _ in roots]
     _limit()
 
 
@@ -126,6 +126,7 @@ def grad(
         if not value.needs_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
         wanted.append(value)
+    remembered.mark_passed()
     remembered.mark_consumed()
     found = engine.backward(
         _roots(outputs, grad_outputs),

@@ -143,10 +143,20 @@ FREED = Op("freed", _gone, _gone, _gone)
 """What backward leaves of an operation whose saved numbers it let go of."""
 
 
-def release(value: Value) -> None:
-    """Backward has passed: what the Value kept for it may go (once the Value itself is computed)."""
+def printed_name(op: Op) -> str:
+    """What PyTorch prints as ``grad_fn``: ``MmBackward0``."""
+    if op.name == "copy_slices":
+        return "CopySlices"
+    return op.grad_name if op.grad_name.endswith("Backward") else f"{op.grad_name}Backward0"
+
+
+def release(value: Value, pending: bool = True) -> None:
+    """Backward has passed: what the Value kept for it may go, once the Value itself is computed, or if nobody waits for
+    it any more."""
     value.freed = True
-    if value.buffer is not None and saves(value):
+    if (value.buffer is not None or not pending) and saves(value):
+        if value.op is not None and value.op is not FREED:
+            value.label = value.label or printed_name(value.op)
         value.inputs = ()
         value.op = FREED
 

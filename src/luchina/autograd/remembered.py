@@ -100,6 +100,8 @@ def _learn(loss: Value) -> Plan | None:
 
 def backward(loss: Value) -> bool:
     """Accumulate the gradients of a scalar loss into its leaves, if its structure allows the short way."""
+    if recording.passed:
+        mark_passed()
     if recording.touched or loss.buffer is not None or loss.freed or loss.op is None or loss.hooks is not None:
         return False
     key = loss.key if loss.epoch == recording.epoch else key_of(loss)
@@ -130,9 +132,24 @@ def backward(loss: Value) -> bool:
     return True
 
 
+def mark_passed() -> None:
+    """Free the graphs of losses that somebody still keeps though their gradients are computed.
+
+    Nothing is pending behind such a loss, so what a derivative would read goes, computed or not: a list of losses does
+    not keep the batches alive.
+    """
+    passed, recording.passed = recording.passed, []
+    for reference in passed:
+        loss = reference()
+        for value in engine.reachable([loss]) if loss is not None else ():
+            if value.op is not None and value.op.vjp is not None:
+                engine.release(value, pending=False)
+
+
 def mark_consumed() -> None:
     """Let the graphs that short passes went over be what long passes leave: freed."""
     losses, recording.consumed = recording.consumed, []
+    recording.walked += losses
     for loss in losses:
         loss.freed = False
         for value in engine.reachable([loss]):

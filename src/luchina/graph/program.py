@@ -87,6 +87,7 @@ def _realize(values: Iterable[Value]) -> None:
     if targets:
         _run(targets)
     _watched.clear()
+    recording.settle()
 
 
 def realize_only(value: Value) -> None:

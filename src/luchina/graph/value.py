@@ -8,6 +8,7 @@ needs a gradient knows its operation and its inputs.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -155,23 +156,33 @@ class Recording:
         leaves: the leaves in order of first use.
         touched: something happened that a remembered backward pass cannot know: a hook, a user's function, a write
             over a Value that the graph may read.
-        consumed: the losses that backward has passed over in this epoch without walking their graph.
+        consumed: the losses that backward has passed over without walking their graph.
+        walked: those whose graph it has walked and freed.
+        passed: both, when all that was pending has been computed.
     """
 
-    __slots__ = ("consumed", "epoch", "leaves", "touched")
+    __slots__ = ("consumed", "epoch", "leaves", "passed", "touched", "walked")
 
     def __init__(self) -> None:
         self.epoch = 0
         self.leaves: list[Value] = []
         self.touched = False
         self.consumed: list[Value] = []
+        self.walked: list[Value] = []
+        self.passed: list[weakref.ref[Value]] = []
 
     def restart(self) -> None:
         """After a run: leaves are counted anew."""
         self.epoch += 1
         self.leaves.clear()
         self.touched = False
-        self.consumed.clear()
+
+    def settle(self) -> None:
+        """After a run that left nothing pending."""
+        if self.consumed or self.walked:
+            self.passed += [weakref.ref(loss) for loss in (*self.consumed, *self.walked)]
+            self.consumed.clear()
+            self.walked.clear()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
