@@ -158,6 +158,12 @@ class Group:
             else:
                 del scheduler.windows[id(node)]
         scheduler.tasks += self.finish(needed)
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """Take no more members; nothing of a plan is left for the garbage collector."""
+        self.closed = True
+        self.builder.group = None
 
     def _store(self, needed: list[int]) -> None:
         for i in needed:

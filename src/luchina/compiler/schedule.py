@@ -202,6 +202,8 @@ class Scheduler(TableKernels):
             for position in positions.pop(id(node), ())[0 if node.op == "input" else 1 :]:
                 self.results[position] = self.storage("output", node.size, node.dtype)
                 self.write(node, contiguous(self.results[position], node.shape))
+        self._touching.clear()
+        self._changed.clear()
 
     def _close_complete(self, done: set[int]) -> None:
         """Make the kernels that nothing more can join, so that what they read is freed early and still in cache."""
@@ -375,6 +377,7 @@ class Scheduler(TableKernels):
         """A reduction and the pointwise group whose members it reduces, as one group over the reduction's space."""
         wide = Group(self, *_space(node))
         if not wide.rows_fit() or node.attrs[0] != len(wide.outer):
+            wide.dismiss()
             return None
         for group in self._candidates(sources):
             if group.inner or group.busy or type(group) is not Group or sources.isdisjoint(map(id, group.members)):
@@ -382,9 +385,11 @@ class Scheduler(TableKernels):
             if all(wide.accepts(member) and wide.add(member) for member in group.members) and wide.add(node):
                 for member in group.members:
                     self._joined(member, wide, group.touched, group.stores[id(member)])
-                group.closed = True
+                group.dismiss()
                 return wide
+            wide.dismiss()
             wide = Group(self, *_space(node))
+        wide.dismiss()
         return None
 
     def _sources(self, node: Node) -> set[int]:

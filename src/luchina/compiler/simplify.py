@@ -52,7 +52,10 @@ def simplify(outputs: Sequence[Node]) -> list[Node]:
         fresh = _with_inputs(node, tuple(done[id(i)] for i in node.inputs))
         keep.append(fresh)
         done[id(node)] = finish(fresh)
-    return [done[id(node)] for node in outputs]
+    results = [done[id(node)] for node in outputs]
+    settled.clear()  # the two functions hold each other and what they know
+    known.clear()
+    return results
 
 
 def _with_inputs(node: Node, inputs: tuple[Node, ...]) -> Node:
