@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from luchina.graph.value import OUT, PICK, Op, Value, mode
-from luchina.ops.movement import SLICE_BACKWARD, cat, expand, sum_to
+from luchina.ops.matmul import MM, T
+from luchina.ops.movement import SLICE_BACKWARD, SUM_TO, cat, expand, sum_to
 from luchina.ops.pointwise import add, cast
 from luchina.ops.registry import full
 
@@ -210,7 +211,10 @@ def _add(cotangents: dict[int, Any], value: Value, cotangent: Value) -> None:
 
 def total(contributions: Contributions) -> Value:
     """Their sum. Gradients of slices that lie beside each other along one axis are joined and not added: n steps of a
-    sequence would else cost n² elements."""
+    sequence would else cost n² elements. Products are one product over all their rows: a weight that n steps share has
+    the same kernels for every n."""
+    if len(contributions) > MAX_ADDED:
+        contributions = _over_all_rows(contributions)
     slices = [v for v in contributions if v.op is SLICE_BACKWARD and v.buffer is None]
     rest = [v for v in contributions if v.op is not SLICE_BACKWARD or v.buffer is not None]
     if len(slices) > 2:
@@ -222,6 +226,28 @@ def total(contributions: Contributions) -> Value:
         result = value if result is None else add(result, value)
     assert result is not None
     return result
+
+
+MAX_ADDED = 3  # products that are added rather than joined
+
+
+def _over_all_rows(contributions: Contributions) -> Contributions:
+    """Σ aᵢ·bᵢ is [a₁ a₂ …]·[b₁ b₂ …]ᵀ, and a sum of sums is one sum."""
+    products = [v for v in contributions if v.op is MM and v.buffer is None]
+    sums = [v for v in contributions if v.op is SUM_TO and v.buffer is None and v.inputs[0].shape[1:] == v.shape]
+    joined = {id(v) for v in (*products, *sums)}
+    found = Contributions(v for v in contributions if id(v) not in joined)
+    if len(products) > MAX_ADDED:
+        left = [v.inputs[0] for v in products]
+        if all(a.op is T and a.buffer is None for a in left):
+            a = T(cat([a.inputs[0] for a in left], 0))
+        else:
+            a = cat(left, 1)
+        products = [MM(a, cat([v.inputs[1] for v in products], 0))]
+    if len(sums) > MAX_ADDED:
+        sums = [sum_to(cat([v.inputs[0] for v in sums], 0), sums[0].shape)]
+    found += products + sums
+    return found
 
 
 def _joined(slices: list[Value]) -> Value | None:
