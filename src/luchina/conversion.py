@@ -102,8 +102,10 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
     return result_dtype(*(x._read() if isinstance(x, Tensor) else as_value(x) for x in (tensor1, tensor2)))
 
 
-def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+def copy_(self: Tensor, src: Tensor | float, non_blocking: bool = False) -> Tensor:
     """Elements from another tensor, broadcast and converted."""
+    if isinstance(src, (bool, int, float)):
+        return fill_(self, src)
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     self._check_writable()
@@ -111,7 +113,8 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     value = cast(src._read(), self.dtype)
     if not expandable(value.shape, self.shape):
         lead = self.ndim - value.ndim
-        axis = next((i for i, n in enumerate(value.shape) if lead + i >= 0 and n not in (1, self.shape[lead + i])), 0)
+        wrong = (i for i, n in enumerate(value.shape) if lead + i >= 0 and n not in (1, self.shape[lead + i]))
+        axis = max(wrong, default=0)
         raise RuntimeError(
             f"The size of tensor a ({self.shape[max(lead + axis, 0)] if self.ndim else 1}) must match "
             f"the size of tensor b "

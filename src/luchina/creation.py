@@ -22,6 +22,8 @@ from luchina.tensor import Tensor, make, wrap_value
 
 def _finish(tensor: Tensor, device: Any, requires_grad: bool) -> Tensor:
     devices.resolve(device)
+    if requires_grad and not tensor.dtype.is_floating_point:
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     return tensor.requires_grad_() if requires_grad else tensor
 
 
@@ -89,6 +91,11 @@ def _check_nesting(data: Any, shape: tuple[int, ...], axis: int = 0) -> None:
             raise ValueError(f"too many dimensions '{type(data).__name__}'")
         return
     if not isinstance(data, (list, tuple)):
+        if isinstance(data, np.ndarray):
+            if not data.ndim:
+                raise TypeError("len() of unsized object")
+            if data.shape != shape[axis:]:
+                raise ValueError(f"expected sequence of length {shape[axis]} at dim {axis} (got {len(data)})")
         if hasattr(data, "shape"):
             return
         raise TypeError(f"not a sequence: {type(data).__name__}")
@@ -114,7 +121,9 @@ def _infer(data: Any) -> dtype:
             kinds.add(x.dtype)
         elif isinstance(x, (bool, np.bool_)):
             kinds.add(dtypes.bool_)
-        elif isinstance(x, np.generic):
+        elif isinstance(x, (np.generic, np.ndarray)):
+            if x.dtype not in dtypes.FROM_NUMPY:
+                raise TypeError(_numpy_types(x.dtype))
             kinds.add(dtypes.FROM_NUMPY[x.dtype])
         elif isinstance(x, int):
             kinds.add(dtypes.int64)
@@ -202,10 +211,10 @@ _C_NAMES = {"int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int6
 
 
 def _plain(data: Any) -> Any:
-    """Nested data with every tensor in it as Python numbers."""
+    """Nested data with every tensor and array in it as Python numbers."""
     if isinstance(data, (list, tuple)):
         return [_plain(x) for x in data]
-    return data.tolist() if isinstance(data, Tensor) else data
+    return data.tolist() if isinstance(data, (Tensor, np.ndarray)) else data
 
 
 def _numpy_types(d: Any) -> str:
@@ -411,6 +420,9 @@ def full(
 
     Source: https://pytorch.org/docs/stable/generated/torch.full.html
     """
+    if not (isinstance(fill_value, (bool, int, float, np.generic, Tensor)) and getattr(fill_value, "ndim", 0) == 0):
+        kind = type(fill_value).__name__
+        raise TypeError(f"full(): argument 'fill_value' (position 2) must be Number, not {kind}")
     d = as_dtype(dtype) if dtype is not None else _number_dtype(fill_value)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
@@ -496,7 +508,10 @@ def eye(
     out: Tensor | None = None, layout: Any = None,
 ) -> Tensor:  # fmt: skip
     """Ones on the diagonal of an (n, m) matrix."""
-    rows, columns = _check_sizes((n, n if m is None else m))
+    rows, columns = n, n if m is None else m
+    for letter, size in zip("nm", (rows, columns)):
+        if size < 0:
+            raise RuntimeError(f"{letter} must be greater or equal to 0, got {size}")
     return _finish(wrap_value(ops.eye(rows, columns, _pick_dtype(dtype))), device, requires_grad)
 
 

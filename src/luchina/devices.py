@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-KNOWN = ("cpu", "cuda", "opencl", "meta", "mps", "xpu")
+KNOWN = tuple(
+    "cpu cuda ipu xpu mkldnn opengl opencl ideep hip ve fpga maia xla lazy vulkan mps meta hpu mtia privateuseone".split()
+)
 
 
 class device:  # named as in PyTorch

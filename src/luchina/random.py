@@ -152,7 +152,7 @@ def randperm(
     """A random permutation of 0 … n−1."""
     devices.resolve(device)
     if n < 0:
-        raise RuntimeError(f"n must be non-negative, got {n}")
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     buffer, _ = _memory((n,), dtype)
     _source(generator).fill_randperm(buffer, dtype.name, n)
     return _done(buffer, (n,), dtype, requires_grad)
@@ -197,7 +197,7 @@ def normal(
     if size is not None:
         d = _floating(dtype, "normal_kernel_cpu")
         if std < 0:
-            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
         shape = _shape((size,))
         buffer, n = _memory(shape, d)
         _source(generator).fill_normal(buffer, d.name, n, float(mean), float(std))
@@ -210,6 +210,11 @@ def normal(
     else:
         given = mean if isinstance(mean, Tensor) else std
         shape, d = tuple(given.shape), given.dtype
+    if isinstance(std, Tensor):
+        if std.numel() and not bool((std >= 0).all()):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     return randn(shape, generator=generator, dtype=d) * std + mean
 
 
@@ -301,7 +306,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     """Normal numbers."""
     _floating(self.dtype, "normal_kernel_cpu")
     if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
     return _fill(self, "fill_normal", generator, float(mean), float(std), self.is_contiguous())
 
 

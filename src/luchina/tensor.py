@@ -127,7 +127,8 @@ class Node:
         return id(self._value)
 
     def __repr__(self) -> str:
-        return f"<{self.name()} object at 0x{id(self._value):x}>"
+        place = "luchina.autograd.function." if self.name().endswith("Backward") else ""
+        return f"<{place}{self.name()} object at 0x{id(self._value):x}>"
 
 
 _NODE_CLASSES: dict[str, type[Node]] = {}

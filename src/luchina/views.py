@@ -8,6 +8,7 @@ Value, so that gradients flow through it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from luchina.ops import movement
@@ -278,7 +279,13 @@ def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     axis = axis_of(dim, self.ndim)
     if self.ndim == 0:
         raise RuntimeError("unflatten: a tensor of at least 1 dimension is expected")
-    inner = infer_shape(tuple(sizes), self._shape[axis], sizes)
+    extent = self._shape[axis]
+    if -1 not in sizes and prod(sizes) != extent:
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {axis} ({extent}) in the "
+            "input tensor"
+        )
+    inner = infer_shape(tuple(sizes), extent, sizes)
     return view(self, *self._shape[:axis], *inner, *self._shape[axis + 1 :])
 
 

@@ -446,6 +446,8 @@ def index_select(input: Value, dim: int, index: Value) -> Value:
     Source: https://pytorch.org/docs/stable/generated/torch.index_select.html
     """
     axis = axis_of(dim, input.ndim)
+    if index.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
     if index.dtype not in INDEX_DTYPES:
         raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
     number = _vector("index_select", index)

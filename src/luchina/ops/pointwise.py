@@ -307,7 +307,7 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Value:
     """input − alpha · other."""
     a, b = as_value(input), as_value(other)
     if a.dtype is dtypes.bool_ or b.dtype is dtypes.bool_:
-        both = "two bool tensors is" if a.dtype is b.dtype and not (a.weak or b.weak) else "a bool tensor is"
+        both = "two bool tensors is" if a.dtype is b.dtype else "a bool tensor is"
         raise RuntimeError(
             f"Subtraction, the `-` operator, with {both} not supported. "
             + (

@@ -220,10 +220,7 @@ def _arg(op: Op, input: Value, dim: int | None, keepdim: bool) -> Value:
         raise RuntimeError(f"{op.name}(): does not support bool input")
     if dim is None:
         if not input.size:
-            raise IndexError(
-                f"{op.name}(): Expected reduction dim to be specified for input.numel() == 0. "
-                "Specify the reduction dim with the 'dim' argument."
-            )
+            raise IndexError(f"{op.name}(): Expected reduction dim to be specified for input.numel() == 0.")
         return op(input, attrs=(None, keepdim))
     axis = axis_of(dim, input.ndim)
     if input.ndim and input.shape[axis] == 0:

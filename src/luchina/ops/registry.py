@@ -110,14 +110,14 @@ def broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     left = (1,) * (rank - len(a)) + a
     right = (1,) * (rank - len(b)) + b
     result = []
-    for axis in range(rank):
+    for axis in reversed(range(rank)):
         n, m = left[axis], right[axis]
         if n != m and n != 1 and m != 1:
             raise RuntimeError(
                 f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension {axis}"
             )
         result.append(m if n == 1 else n)
-    return tuple(result)
+    return tuple(reversed(result))
 
 
 def _lower_full(shape: tuple[int, ...], number: float | int, d: dtype) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Self, overload
 
 import luchina
 from luchina.nn.modules.module import Module
-from luchina.nn.parameter import Parameter, _typename
+from luchina.nn.parameter import Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
@@ -247,16 +247,12 @@ def _entry(value: Any) -> Any:
     return Parameter(value) if isinstance(value, luchina.Tensor) and not isinstance(value, Parameter) else value
 
 
-def _show(name: Any, value: Any) -> str:
+def _show(name: Any, value: Any, title: str) -> str:
     if not isinstance(value, luchina.Tensor):
         return f"  ({name}): Object of type: {type(value).__name__}"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
     size = "x".join(map(str, value.shape))
-    return f"  ({name}): {kind} containing: [{_typename_of_dtype(value)} of size {size}]"
-
-
-def _typename_of_dtype(value: luchina.Tensor) -> str:
-    return _typename(value) if type(value) is luchina.Tensor else str(value.dtype)
+    return f"  ({name}): {kind} containing: [{title} of size {size}]"
 
 
 class ParameterList(Module):
@@ -299,9 +295,9 @@ class ParameterList(Module):
             self.append(value)
         return self
 
-    def __repr__(self) -> str:
-        lines = [_show(i, value) for i, value in enumerate(self)]
-        return "ParameterList(" + "\n".join(lines) + ")"
+    def extra_repr(self) -> str:
+        """A line for each entry."""
+        return "\n".join(_show(i, value, str(getattr(value, "dtype", ""))) for i, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -416,9 +412,10 @@ class ParameterDict(Module):
         self.update(other)
         return self
 
-    def __repr__(self) -> str:
-        lines = [_show(key, value) for key, value in self.items()]
-        return "ParameterDict(" + "".join(f"\n{line}" for line in lines) + ("\n)" if lines else ")")
+    def extra_repr(self) -> str:
+        """A line for each entry."""
+        titles = [value.type() if isinstance(value, luchina.Tensor) else "" for value in self.values()]
+        return "\n".join(_show(key, value, title) for (key, value), title in zip(self.items(), titles))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")
