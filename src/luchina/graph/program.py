@@ -166,12 +166,12 @@ def _run(targets: list[Value]) -> None:
         [leaves[i].number for i in program.scalars],  # type: ignore[misc]
     )
     statistics["runs"] += 1
+    recording.restart()  # first, so that an interrupt among the next lines leaves no key that speaks of pending Values
     for value, buffer in zip(targets, results):
         value.buffer = buffer
         if not value.needs_grad:
             value.op = None
             value.inputs = ()
-    recording.restart()
     if observers:
         run = Run(targets, program, new)
         for observer in observers:
