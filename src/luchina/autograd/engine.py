@@ -7,6 +7,7 @@ here, so the gradients are compiled together with the forward pass.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -131,9 +132,18 @@ def read_by_vjp(value: Value) -> list[Value]:
     return found
 
 
+SAVED_ELSEWHERE = frozenset({"avg_pool2d", "copy_slices"})
+"""Operations whose derivative reads nothing here, though PyTorch saves their input for it."""
+
+
 def saves(value: Value) -> bool:
-    """Whether backward lets go of something that a second one would need."""
-    return value.op is FREED or bool(read_by_vjp(value))
+    """Whether backward lets go of something that a second one would need. A number that a product reads counts, as it
+    does in PyTorch: ``(x * 2).sum()`` cannot be gone through twice, ``(x + 2).sum()`` can."""
+    op = value.op
+    assert op is not None
+    if op is FREED or op.name in SAVED_ELSEWHERE:
+        return True
+    return any(reads and source.needs_grad for source, reads in zip(value.inputs, op.reads))
 
 
 def _gone(*args: Any) -> Any:
@@ -164,8 +174,8 @@ def release(value: Value, pending: bool = True) -> None:
 
 def check_usable(value: Value) -> None:
     """PyTorch's errors if what the derivative reads was let go of, or changed, in the meantime."""
-    if value.op is PICK or value.context is not None:
-        return  # a user's function guards what it saved by itself
+    if value.op is PICK or (value.context is not None and value.context.__class__ is not list):
+        return  # a user's function guards what it saved by itself (a list is a loss's gradients)
     if value.freed and saves(value):
         raise RuntimeError(TWICE)
     check_unmodified(value)
@@ -175,13 +185,20 @@ def check_unmodified(value: Value) -> None:
     """PyTorch's error if a Value that the derivative reads was overwritten in the meantime."""
     for read in read_by_vjp(value):
         if read.cell is not None and read.cell.version != read.version:
-            where = f", which is output 0 of {read.op.grad_name}Backward0," if read.op and read.needs_grad else ""
+            where = f", which is output 0 of {_stem(read)}," if read.op and read.needs_grad else ""
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
                 f"[torch.{read.cell.title(read.dtype)} {list(read.shape)}]{where} is at version "
                 f"{read.cell.version}; expected version {read.version} instead. Hint: enable anomaly detection to find "
-                "the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+                "the operation that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True, "
+                "check_nan=False)."
             )
+
+
+def _stem(value: Value) -> str:
+    """What PyTorch calls the function that made a Value in that error: ``Exp``."""
+    assert value.op is not None
+    return re.sub(r"Backward\d*$", "", value.label or printed_name(value.op))
 
 
 def fit(cotangent: Value, source: Value) -> Value:
