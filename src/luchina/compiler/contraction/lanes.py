@@ -30,12 +30,19 @@ def least(e: Emitter, a: Operand, b: Operand) -> Operand:
     return e.select(e.icmp("slt", a, b), a, b)
 
 
-def masked_load(e: Emitter, type_: str, pointer: Operand, mask: Operand, other: Operand | None = None) -> Operand:
-    """Zero (or ``other``) where the mask is off; memory there is not touched."""
+def masked_load(
+    e: Emitter, type_: str, pointer: Operand, mask: Operand | None, other: Operand | None = None
+) -> Operand:
+    """Zero (or ``other``) where the mask is off; memory there is not touched. No mask: all of the vector."""
+    if mask is None:
+        return e.load(type_, pointer, 1)
     return e.call(type_, f"llvm.masked.load.{mangle(type_)}.p0", pointer, mask, other or e.const(type_, 0))
 
 
-def masked_store(e: Emitter, value: Operand, pointer: Operand, mask: Operand) -> None:
+def masked_store(e: Emitter, value: Operand, pointer: Operand, mask: Operand | None) -> None:
+    if mask is None:
+        e.store(value, pointer, 1)
+        return
     e.call("void", f"llvm.masked.store.{mangle(value.type)}.p0", value, pointer, mask)
 
 
@@ -44,13 +51,15 @@ def addresses(e: Emitter, element: str, base: Operand, offsets: Operand) -> Oper
     return e.inst(vector("ptr", lanes_of(offsets.type)), f"getelementptr {element}, {base}, {offsets}")
 
 
-def gather(e: Emitter, type_: str, pointers: Operand, mask: Operand) -> Operand:
+def gather(e: Emitter, type_: str, pointers: Operand, mask: Operand | None) -> Operand:
     """One element an address, zero where the mask is off."""
+    mask = mask or e.const(vector("i1", lanes_of(type_)), 1)
     name = f"llvm.masked.gather.{mangle(type_)}.v{lanes_of(type_)}p0"
     return e.call(type_, name, pointers, mask, e.const(type_, 0))
 
 
-def scatter(e: Emitter, value: Operand, pointers: Operand, mask: Operand) -> None:
+def scatter(e: Emitter, value: Operand, pointers: Operand, mask: Operand | None) -> None:
+    mask = mask or e.const(vector("i1", lanes_of(value.type)), 1)
     name = f"llvm.masked.scatter.{mangle(value.type)}.v{lanes_of(value.type)}p0"
     e.call("void", name, value, pointers, mask)
 

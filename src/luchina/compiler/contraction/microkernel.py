@@ -1,9 +1,9 @@
 """The micro-kernel: a tile of C in registers, one step of k after the other.
 
-    void micro(ptr params, ptr a, ptr b, i64 count, ptr c, i1 fresh, i64 rows, i64 columns)
+    void micro(ptr params, ptr a, ptr b, i64 count, ptr old, ptr c, i64 c_row, i1 fresh, i64 rows, i64 columns)
 
-Adds ``sum_k a[k][m] · b[k][n]`` of ``count`` steps to the tile at ``c`` (row-major, contiguous), or sets it when
-``fresh``. The sum of a block of k is one chain of fused multiply-adds for every element wherever it lies, so that it
+Makes the tile at ``c``, whose rows are ``c_row`` elements apart, ``sum_k a[k][m] · b[k][n]`` of ``count`` steps, and unless
+``fresh`` the tile at ``old`` (contiguous) in addition. The sum of a block of k is one chain of fused multiply-adds for every element wherever it lies, so that it
 depends on nothing but k. ``rows`` and ``columns`` say how much of the tile exists, for operands read where they lie.
 """
 
@@ -20,7 +20,7 @@ from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
-SIGNATURE = "ptr %params, ptr %a, ptr %b, i64 %count, ptr %c, i1 %fresh, i64 %rows, i64 %columns"
+SIGNATURE = "ptr %params, ptr %a, ptr %b, i64 %count, ptr %old, ptr %c, i64 %c_row, i1 %fresh, i64 %rows, i64 %columns"
 
 
 def multiply_add(e: Emitter, target: Target, a: Operand, b: Operand, c: Operand) -> Operand:
@@ -83,11 +83,14 @@ def emit_micro(spec: Spec, target: Target) -> Emitter:
             new += [multiply_add(e, target, left, right[j], sums[m * spec.nv + j]) for j in range(spec.nv)]
         loop.next = new + following
     sums = loop.carried[: spec.mr * spec.nv]
-    places = [e.gep(element, c, i * lanes) for i in range(len(sums))]
+    starts = [c]
+    for _ in range(1, spec.mr):
+        starts.append(e.gep(element, starts[-1], Operand("i64", "%c_row")))
+    places = [e.gep(element, start, j * lanes) for start in starts for j in range(spec.nv)]
     e.cond_br(Operand("i1", "%fresh"), "set", "add")
     e.label("add")
-    for total, place in zip(sums, places, strict=True):
-        old = e.load(wide, place, 4)
+    for i, (total, place) in enumerate(zip(sums, places, strict=True)):
+        old = e.load(wide, e.gep(element, Operand("ptr", "%old"), i * lanes), 4)
         e.store(e.add(old, total) if element[0] == "i" else e.bin("fadd", old, total), place, 4)
     e.br("done")
     e.label("set")

@@ -57,6 +57,12 @@ class Spec(NamedTuple):
         return self.operands + self.outs
 
     @property
+    def plain(self) -> bool:
+        """Whether sums are written as they are: then the micro-kernel can write them."""
+        untouched = self.body is None or (not self.body.instructions and self.body.outputs == (0,))
+        return untouched and self.outs == ((ACCUMULATE[self.dtype], "1"),)
+
+    @property
     def tabled(self) -> bool:
         """Whether n and k have digits."""
         return self.b[0] == "t"

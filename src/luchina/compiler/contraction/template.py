@@ -2,7 +2,7 @@
 
 A block is ``m_block`` rows by ``n_block`` columns of one batch and one part of K. For each ``k_block`` of its K it
 packs B's panels and A's, and goes over its tiles, whose sums stay in scratch until the last block of k, when the
-epilogue writes them. Packed rows of A may be kept for the blocks beside. Blocks are independent; all sizes are run-time
+epilogue writes them; without an epilogue the micro-kernel writes whole tiles itself. Packed rows of A may be kept for the blocks beside. Blocks are independent; all sizes are run-time
 numbers found from the extents (``tiles.py``).
 """
 
@@ -27,10 +27,17 @@ def kernel(spec: Spec) -> Kernel:
     return Kernel(name, key, lambda target: emit(spec, target, name))
 
 
+ROWS_SIGNATURE = (
+    "ptr %params, ptr %table, ptr %offsets, ptr %a, ptr %b, ptr %c, i64 %m, i64 %stop, i64 %n, i64 %columns, i64 %count, "
+    "i1 %fresh, i1 %last, i64 %batch, i64 %split"
+)
+
+
 def emit(spec: Spec, target: Target, name: str) -> str:
     """Text of the module."""
     parts = [("micro", microkernel.emit_micro(spec, target), microkernel.SIGNATURE)]
     parts.append(("write", writeback.emit_write(spec, target), writeback.SIGNATURE))
+    parts.append(("rows", _Rows(spec, target, name).emit(), ROWS_SIGNATURE))
     for operand, mode in (("a", spec.a), ("b", spec.b)):
         if mode != "direct":
             parts.append((f"pack_{operand}", packing.emit_pack(spec, target, operand), packing.SIGNATURE))
@@ -160,16 +167,13 @@ class _Driver:
                 with e.when(last):
                     self.call("columns", params, j.index, place["columns"])
             right = self.tile("b", b, panel["b"], j.index, n, k, count)
-            with e.loop(m, m_stop, spec.mr) as i:
-                rows = self.least(e.sub(m_stop, i.index), e.i64(spec.mr))
-                left = self.tile("a", a, panel["a"], i.index, m, k, count)
-                at = e.add(e.mul(e.sub(j.index, n), m_block), e.mul(e.sub(i.index, m), self.nr))
-                c = e.gep(self.packed, place["c"], e.mul(at, c_step))
-                self.call("micro", params, left, right, count, c, fresh, rows, columns)
-                with e.when(last):
-                    self.call(
-                        "write", params, table, c, batch, split, i.index, rows, j.index, columns, place["columns"]
-                    )
+            left = self.tile("a", a, panel["a"], m, m, k, count)
+            at = e.mul(e.mul(e.sub(j.index, n), m_block), c_step)
+            c = e.gep(self.packed, place["c"], at)
+            self.call(
+                "rows", params, table, place["columns"], left, right, c, m, m_stop, j.index, columns, count, fresh, last,
+                batch, split,
+            )  # fmt: skip
 
     def tile(
         self, which: str, base: Operand, panel: Operand, x: Operand, first: Operand, k: Operand, count: Operand
@@ -180,3 +184,56 @@ class _Driver:
             return e.gep(self.stored, base, e.add(e.mul(x, p[f"{which}_x"]), e.mul(k, p[f"{which}_k"])))
         rows = e.add(count, packing.surplus_rows(self.lanes, self.spec.mr if which == "a" else self.nr))
         return e.gep(self.packed, panel, e.mul(e.sub(x, first), rows))
+
+
+class _Rows:
+    """The tiles of rows ``m … stop`` beside one panel of B, whose sums lie at ``c`` one after the other."""
+
+    def __init__(self, spec: Spec, target: Target, name: str) -> None:
+        self.e = Emitter()
+        self.spec = spec
+        self.name = name
+        self.lanes = target.lanes(ACCUMULATE[spec.dtype])
+
+    def emit(self) -> Emitter:
+        e, spec = self.e, self.spec
+        p = Params(e, spec)
+        nr = spec.nv * self.lanes
+        params, table, offsets, a, b, c = (
+            Operand("ptr", f"%{x}") for x in ("params", "table", "offsets", "a", "b", "c")
+        )
+        m, stop, n, columns, count = (Operand("i64", f"%{x}") for x in ("m", "stop", "n", "columns", "count"))
+        batch, split = Operand("i64", "%batch"), Operand("i64", "%split")
+        fresh, last = Operand("i1", "%fresh"), Operand("i1", "%last")
+        if spec.a == "direct":
+            a_type, a_step = STORAGE_TYPE[spec.dtype], e.mul(p["a_x"], spec.mr)
+        else:
+            a_type = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
+            a_step = e.mul(e.add(count, packing.surplus_rows(self.lanes, spec.mr)), spec.mr)
+        c_type = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
+        c_step = e.mul(p["c_step"], spec.mr * nr)
+        carry = [a, c]
+        if spec.plain:
+            base = e.load("ptr", e.gep("ptr", table, p["w0_slot"]), 8)
+            at = e.add(e.add(p["w0_offset"], n), e.mul(batch, p["w0_batch"]))
+            at = e.add(e.add(at, e.mul(split, p["w0_split"])), e.mul(m, p["w0_m"]))
+            out_row, out_step = p["w0_m"], e.mul(p["w0_m"], spec.mr)
+            wide = e.icmp("eq", columns, e.i64(nr))
+            carry.append(e.gep(c_type, base, at))
+        with e.loop(m, stop, spec.mr, carry) as i:
+            left, sums, *out = i.carried
+            rows = v.least(e, e.sub(stop, i.index), e.i64(spec.mr))
+            to, to_row, write = sums, e.i64(nr), last
+            if spec.plain:
+                whole = e.bin("and", e.bin("and", wide, last), e.icmp("eq", rows, e.i64(spec.mr)))
+                to, to_row = e.select(whole, out[0], sums), e.select(whole, out_row, to_row)
+                write = e.bin("and", last, e.bin("xor", whole, e.const("i1", 1)))
+            args = (params, left, b, count, sums, to, to_row, fresh, rows, columns)
+            e.raw(f"call void @{self.name}.micro({', '.join(map(str, args))})")
+            with e.when(write):
+                args = (params, table, sums, batch, split, i.index, rows, n, columns, offsets)
+                e.raw(f"call void @{self.name}.write({', '.join(map(str, args))})")
+            i.next = [e.gep(a_type, left, a_step), e.gep(c_type, sums, c_step)]
+            if spec.plain:
+                i.next.append(e.gep(c_type, out[0], out_step))
+        return e

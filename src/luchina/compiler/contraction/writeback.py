@@ -66,6 +66,7 @@ class _Writer:
         self.params = Params(self.e, spec)
         self.lanes = target.lanes(ACCUMULATE[spec.dtype])
         self.element = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
+        self.masks_are_free = target.name == "avx512"
 
     def emit(self) -> Emitter:
         e, spec, lanes = self.e, self.spec, self.lanes
@@ -82,19 +83,34 @@ class _Writer:
             base = e.load("ptr", e.gep("ptr", Operand("ptr", "%table"), number["slot"]), 8)
             starts.append(e.gep(STORAGE_TYPE[dtype], base, at))
             steps.append(number["m"])
+        with e.loop(e.i64(0), columns, lanes) as column:
+            left = e.sub(columns, column.index)
+            if not self.masks_are_free:
+                name = e.fresh("M")
+                e.cond_br(e.icmp("slt", left, e.i64(lanes)), f"{name}.part", f"{name}.whole")
+                e.label(f"{name}.whole")
+                self.rows(starts, steps, column.index, None)
+                e.br(f"{name}.end")
+                e.label(f"{name}.part")
+            self.rows(starts, steps, column.index, v.below(e, left, lanes))
+            if not self.masks_are_free:
+                e.br(f"{name}.end")
+                e.label(f"{name}.end")
+        return e
+
+    def rows(self, starts: list[Operand], steps: list[Operand], column: Operand, mask: Operand | None) -> None:
+        """One vector of columns, row by row; without a mask it is whole."""
+        e, spec = self.e, self.spec
         with e.loop(e.i64(0), Operand("i64", "%rows")) as row:
             bases = [
                 e.gep(STORAGE_TYPE[dtype], start, e.mul(step, row.index))
                 for (dtype, _), start, step in zip(spec.windows, starts, steps, strict=True)
             ]
-            sums = e.gep(self.element, Operand("ptr", "%c"), e.mul(row.index, spec.nv * lanes))
-            with e.loop(e.i64(0), columns, lanes) as column:
-                mask = v.below(e, e.sub(columns, column.index), lanes)
-                total = e.load(vector(self.element, lanes), e.gep(self.element, sums, column.index), 4)
-                self.element_wise(total, bases, column.index, mask)
-        return e
+            at = e.add(e.mul(row.index, spec.nv * self.lanes), column)
+            total = e.load(vector(self.element, self.lanes), e.gep(self.element, Operand("ptr", "%c"), at), 4)
+            self.element_wise(total, bases, column, mask)
 
-    def element_wise(self, total: Operand, bases: list[Operand], column: Operand, mask: Operand) -> None:
+    def element_wise(self, total: Operand, bases: list[Operand], column: Operand, mask: Operand | None) -> None:
         e, spec = self.e, self.spec
         read = len(spec.operands)
         results = [total]
@@ -116,7 +132,7 @@ class _Writer:
         run = e.icmp("ne", e.load("i64", pointer, 8), e.i64(0))
         return run, e.load(vector("i64", self.lanes), e.gep("i64", pointer, 1), 8)
 
-    def load(self, window: int, base: Operand, column: Operand, mask: Operand) -> Operand:
+    def load(self, window: int, base: Operand, column: Operand, mask: Operand | None) -> Operand:
         e = self.e
         dtype, kind = self.spec.windows[window]
         stored = STORAGE_TYPE[dtype]
@@ -139,7 +155,7 @@ class _Writer:
             raw = e.phi(wide, [(near, f"{name}.run"), (far, f"{name}.apart")])
         return body.from_storage(e, dtype, raw)
 
-    def store(self, window: int, value: Operand, base: Operand, column: Operand, mask: Operand) -> None:
+    def store(self, window: int, value: Operand, base: Operand, column: Operand, mask: Operand | None) -> None:
         e = self.e
         dtype, kind = self.spec.windows[window]
         stored = STORAGE_TYPE[dtype]
