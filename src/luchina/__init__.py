@@ -60,10 +60,11 @@ views.install(globals())
 creation.install(globals())
 conversion.install(globals())
 
-from luchina import indexing  # noqa: E402
+from luchina import composed, indexing  # noqa: E402
 from luchina import random as _random  # noqa: E402
 
 indexing.install()
+composed.install(globals())
 _random.install(globals())
 
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
@@ -85,7 +86,21 @@ def compile(model: Any = None, **options: Any) -> Any:
     return model if model is not None else (lambda function: function)
 
 
-_LAZY = ("nn", "optim", "utils", "random", "cuda", "amp", "backends", "fused", "autograd", "hub", "datasets")
+_LAZY = (
+    "nn",
+    "optim",
+    "utils",
+    "random",
+    "cuda",
+    "amp",
+    "backends",
+    "fused",
+    "autograd",
+    "hub",
+    "datasets",
+    "linalg",
+    "testing",
+)
 _FROM_AMP = (
     "autocast", "clear_autocast_cache", "get_autocast_cpu_dtype", "get_autocast_dtype", "is_autocast_cache_enabled",
     "is_autocast_cpu_enabled", "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_dtype",

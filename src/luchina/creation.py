@@ -27,9 +27,11 @@ def _finish(tensor: Tensor, device: Any, requires_grad: bool) -> Tensor:
     return tensor.requires_grad_() if requires_grad else tensor
 
 
-def _check_sizes(shape: Sequence[int]) -> tuple[int, ...]:
+def _check_sizes(shape: Sequence[int], name: str = "") -> tuple[int, ...]:
     for n in shape:
         if n < 0:
+            if name in ("zeros", "ones"):
+                raise RuntimeError(f"{name}: Dimension size must be non-negative.")
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
     return tuple(shape)
 
@@ -97,6 +99,8 @@ def _check_nesting(data: Any, shape: tuple[int, ...], axis: int = 0) -> None:
             if data.shape != shape[axis:]:
                 raise ValueError(f"expected sequence of length {shape[axis]} at dim {axis} (got {len(data)})")
         if hasattr(data, "shape"):
+            if isinstance(data, Tensor) and data.ndim and data.numel() != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
             return
         raise TypeError(f"not a sequence: {type(data).__name__}")
     if len(data) != shape[axis]:
@@ -132,7 +136,11 @@ def _infer(data: Any) -> dtype:
         elif isinstance(x, complex):
             raise TypeError("luchina has no complex dtypes yet")
         elif isinstance(x, str):
-            raise TypeError("new(): invalid data type 'str'")
+            raise (
+                ValueError("too many dimensions 'str'")
+                if isinstance(data, (list, tuple))
+                else TypeError("new(): invalid data type 'str'")
+            )
         else:
             raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
     result = None
@@ -192,6 +200,8 @@ def _from_data(data: Any, wanted: dtype | None) -> Tensor:
                 if not np.isfinite(array).all():
                     raise RuntimeError(f"value cannot be converted to type {_C_NAMES[found.name]} without overflow")
                 array = np.trunc(array)
+            if found is dtypes.uint8 and array.size:  # PyTorch wraps negative bytes
+                array = np.where((array < 0) & (array >= -255), array + 256, array)
             if array.size and (int(array.max()) > limits.max or int(array.min()) < limits.min):
                 if found is dtypes.int64:
                     raise ValueError("Overflow when unpacking long long")
@@ -207,7 +217,7 @@ def _from_data(data: Any, wanted: dtype | None) -> Tensor:
         return from_array(array.astype(found.numpy), found)
 
 
-_C_NAMES = {"int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t", "uint8": "uint8_t"}
+_C_NAMES = {"int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t", "uint8": "uint8"}
 
 
 def _plain(data: Any) -> Any:
@@ -320,7 +330,9 @@ def legacy_tensor(cls: type, *args: Any, device: Any = None) -> Tensor:
         (isinstance(first, (list, tuple)) and not isinstance(first, Size)) or isinstance(first, np.ndarray)
     ):
         return _from_data(first, dtypes.get_default_dtype())
-    return _empty(_check_sizes(as_shape(args)), dtypes.get_default_dtype(), cls)
+    if len(args) == 1 and isinstance(first, (float, bool)):
+        raise TypeError(f"new(): data must be a sequence (got {type(first).__name__})")
+    return _empty(_check_sizes(as_shape(args, "new")), dtypes.get_default_dtype(), cls)
 
 
 def _empty(shape: tuple[int, ...], d: dtype, cls: type = Tensor) -> Tensor:
@@ -343,7 +355,8 @@ def _shaped(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Te
         memory_format: Any = None,
     ) -> Tensor:
         devices.resolve(device)
-        shape = _check_sizes(as_shape(sizes if size is None else (size,)))
+        name = make_tensor.__name__
+        shape = _check_sizes(as_shape(sizes if size is None else (size,), name), name if len(sizes) == 1 else "")
         result = wrap_value(fill(shape, _pick_dtype(dtype)))
         if out is not None:
             from luchina.face import _into
@@ -423,10 +436,12 @@ def full(
     if not (isinstance(fill_value, (bool, int, float, np.generic, Tensor)) and getattr(fill_value, "ndim", 0) == 0):
         kind = type(fill_value).__name__
         raise TypeError(f"full(): argument 'fill_value' (position 2) must be Number, not {kind}")
+    if isinstance(size, int):
+        raise TypeError("full(): argument 'size' (position 1) must be tuple of ints, not int")
     d = as_dtype(dtype) if dtype is not None else _number_dtype(fill_value)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    result = wrap_value(_filled(_check_sizes(as_shape((size,))), _checked(fill_value, d), d))
+    result = wrap_value(_filled(_check_sizes(as_shape((size,), "full")), _checked(fill_value, d), d))
     if out is not None:
         from luchina.face import _into
 
@@ -544,7 +559,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     shape = [v.numel() for v in vectors]
     grids = [v.reshape([-1 if i == j else 1 for j in range(len(vectors))]).expand(shape) for i, v in enumerate(vectors)]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -81,6 +81,8 @@ def _require_tensor(name: str, args: tuple) -> None:
             bad = next(((i, e) for i, e in enumerate(args[0]) if not isinstance(e, Tensor)), None)
             if bad is not None and name in ("cat", "stack"):
                 raise TypeError(f"expected Tensor as element {bad[0]} in argument 0, but got {type(bad[1]).__name__}")
+        if name in ("cat", "stack"):
+            raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {kind.__name__}")
         what = f"{kind.__module__}." if kind.__module__ != "builtins" else ""
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {what}{kind.__name__}")
 

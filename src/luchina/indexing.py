@@ -219,10 +219,12 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         )
     if isinstance(value, Tensor):
         source = value._read()
-    elif isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and getattr(value, "ndim", 0) != 0):
-        source = _as_tensor(value)._read()
-    else:
+    elif isinstance(value, (bool, int, float)) or hasattr(value, "__index__"):
         source = as_value(value)
+    else:
+        kind = type(value)
+        what = f"numpy.{kind.__name__}" if kind.__module__ == "numpy" else kind.__name__
+        raise TypeError(f"can't assign a {what} to a {self.type()}")
     x, indices = basic(self, _items(key, self.ndim))
     if all(i is None for i in indices):
         if isinstance(value, Tensor):

@@ -60,8 +60,8 @@ def _source(generator: Generator | None) -> Generator:
     return default_generator if generator is None else generator
 
 
-def _shape(size: Sequence[Any]) -> tuple[int, ...]:
-    shape = as_shape(tuple(size))
+def _shape(size: Sequence[Any], name: str = "randint") -> tuple[int, ...]:
+    shape = as_shape(tuple(size), name)
     for n in shape:
         if n < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
@@ -78,7 +78,7 @@ def _floating(d: dtype | None, name: str) -> dtype:
     if not d.is_floating_point:
         from luchina.ops.pointwise import dtype_title
 
-        raise RuntimeError(f"\"{name}\" not implemented for '{dtype_title(d)}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{dtype_title(d)}'")
     return d
 
 
@@ -96,7 +96,7 @@ def rand(
     Source: https://pytorch.org/docs/stable/generated/torch.rand.html
     """
     devices.resolve(device)
-    shape, d = _shape(sizes if size is None else (size,)), _floating(dtype, "check_uniform_bounds")
+    shape, d = _shape(sizes if size is None else (size,), "rand"), _floating(dtype, "check_uniform_bounds")
     buffer, n = _memory(shape, d)
     _source(generator).fill_uniform(buffer, d.name, n, 0.0, 1.0)
     return _done(buffer, shape, d, requires_grad)
@@ -111,7 +111,7 @@ def randn(
     Source: https://pytorch.org/docs/stable/generated/torch.randn.html
     """
     devices.resolve(device)
-    shape, d = _shape(sizes if size is None else (size,)), _floating(dtype, "normal_kernel_cpu")
+    shape, d = _shape(sizes if size is None else (size,), "randn"), _floating(dtype, "normal_kernel_cpu")
     buffer, n = _memory(shape, d)
     _source(generator).fill_normal(buffer, d.name, n, 0.0, 1.0)
     return _done(buffer, shape, d, requires_grad)
@@ -135,6 +135,8 @@ def randint(
     elif len(rest) == 1:
         high = rest[0]
     low = 0 if low is None else int(low)
+    if isinstance(size, int) or (size is None and len(rest) == 2):
+        raise TypeError(f"randint(): argument 'size' (position {len(args)}) must be tuple of ints, not int")
     if high is None or size is None:
         raise TypeError("randint() received an invalid combination of arguments: it needs high and size")
     if low >= high:

@@ -114,7 +114,7 @@ class Node:
         value = self._value
         if value.op is not None and value.op.name == "pick":
             value = value.inputs[0]
-        return tuple((Node(s), 0) if s.needs_grad else (None, 0) for s in value.inputs if s.number is None)
+        return tuple((Node(s), 0) if s.needs_grad else (None, 0) for s in value.inputs)
 
     @property
     def variable(self) -> Tensor | None:
@@ -128,7 +128,7 @@ class Node:
 
     def __repr__(self) -> str:
         place = "luchina.autograd.function." if self.name().endswith("Backward") else ""
-        return f"<{place}{self.name()} object at 0x{id(self._value):x}>"
+        return f"<{place}{type(self).__name__} object at 0x{id(self._value):x}>"
 
 
 _NODE_CLASSES: dict[str, type[Node]] = {}
@@ -139,7 +139,7 @@ def grad_name(value: Value) -> str:
     if value.label is not None:
         return value.label
     if value.op is None or value.op.name == "leaf":
-        return "torch::autograd::AccumulateGrad"
+        return "torch::autograd::AccumulateGrad"  # as PyTorch's ``name()`` has it
     op = value.op
     if op.name == "pick" and value.inputs:
         op = value.inputs[0].op or op
@@ -400,6 +400,23 @@ class Tensor:
         """Where the window starts, in elements."""
         return self._offset
 
+    def get_device(self) -> int:
+        """The number of the accelerator that the memory is on: −1 for a CPU."""
+        return -1
+
+    def is_set_to(self, tensor: Tensor) -> bool:
+        """Whether both are the same window on the same memory."""
+        return self._storage is tensor._storage and (self._shape, self._strides, self._offset) == (
+            tensor._shape,
+            tensor._strides,
+            tensor._offset,
+        )
+
+    @property
+    def real(self) -> Tensor:
+        """The real part of a real tensor: itself."""
+        return self
+
     def is_inference(self) -> bool:
         """Whether it was made in inference mode."""
         return self._counter.inference
@@ -464,6 +481,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
+        if flag and not self._dtype.is_floating_point:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         self.requires_grad_(flag)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -516,8 +535,14 @@ class Tensor:
             if gradient is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if gradient.dtype is not self.dtype:
+                word = {"float64": "double", "float32": "float", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}
+                have = self.type().removeprefix("torch.").removesuffix("Tensor")
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: expected {self.type()}, got {gradient.type()}"
+                    f"attempting to assign a gradient with dtype '{word.get(gradient.dtype.name, gradient.dtype.name)}'"
+                    f" to a tensor with grad_dtype '{have}'. The gradient must match the tensor's grad_dtype (defaults "
+                    "to the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific dtype, or "
+                    "None to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its "
+                    "gradient may break downstream systems that assume they match."
                 )
             if gradient.shape != self.shape:
                 raise RuntimeError(
@@ -783,6 +808,7 @@ class Tensor:
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """``"torch.FloatTensor"``, or the tensor in another dtype."""
+        dtype = getattr(dtype, "dtype", dtype)  # of a ``torch.LongTensor``
         if dtype is None:
             return f"torch.{Counter.title(self._dtype)}"
         if isinstance(dtype, str):
@@ -797,15 +823,14 @@ class Tensor:
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
-                "moment.  If you were attempting to deepcopy a module, this may be because of a "
-                "torch.nn.utils.weight_norm "
-                "usage, see https://github.com/pytorch/pytorch/pull/103001"
-            )
+            raise RuntimeError(_NOT_A_LEAF)
         if id(self) in memo:
             return memo[id(self)]
-        result = wrap_value(CLONE(detach(self._read())), type(self))
+        # Tensors on one memory share the copy's memory too, as PyTorch's do.
+        key = ("storage", id(self._storage))
+        if key not in memo:
+            memo[key] = Storage(CLONE(detach(self._storage.value))), self._storage
+        result = make(type(self), memo[key][0], self._shape, self._strides, self._offset, self._dtype)
         result.__dict__.update(self._own_attributes())
         if self._leaf:
             result.requires_grad_()
@@ -818,9 +843,22 @@ class Tensor:
         """What the user set on this tensor."""
         return {k: v for k, v in self.__dict__.items() if k not in _INTERNAL}
 
+    def __copy__(self) -> Tensor:
+        """Another tensor on the same memory."""
+        result = make(type(self), self._storage, self._shape, self._strides, self._offset, self._dtype)
+        result.__dict__.update(self.__dict__)
+        result._counter = self._counter
+        if self._leaf:
+            result._leaf, result._hooks = False, None
+            result.requires_grad_()
+        return result
+
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        array = self._array().copy()
-        return _rebuild, (type(self), array, self._dtype, self.requires_grad, self._own_attributes())
+        array = self._array()
+        order = sorted(range(self.ndim), key=lambda axis: -self._strides[axis])
+        # The copy lies in memory as this tensor does.
+        kept = array.transpose(order).copy().transpose([order.index(axis) for axis in range(self.ndim)])
+        return _rebuild, (type(self), kept, self._dtype, self.requires_grad, self._own_attributes())
 
     @staticmethod
     def _make_subclass(cls: builtins.type, data: Tensor, require_grad: bool = False) -> Any:
@@ -839,6 +877,11 @@ class Tensor:
         return result
 
 
+_NOT_A_LEAF = (
+    "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  If you "
+    "were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, see "
+    "https://github.com/pytorch/pytorch/pull/103001"
+)
 _INTERNAL = frozenset({"_base", "_detached", "_leaf", "_hooks", "_grad", "_multi_view"})
 
 
@@ -893,7 +936,11 @@ def _python_number(array: Any, d: dtype) -> float | int | bool:
 def _rebuild(cls: type, array: Any, d: dtype, requires_grad: bool, attributes: dict) -> Tensor:
     from luchina.creation import from_array
 
-    result = from_array(array, d, cls)
+    order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    result = from_array(array.transpose(order), d, cls)
+    if order != list(range(array.ndim)):
+        moved = result.permute([order.index(axis) for axis in range(array.ndim)])
+        result = make(cls, moved._storage, moved._shape, moved._strides, 0, d)
     result.__dict__.update(attributes)
     return result.requires_grad_() if requires_grad else result
 

@@ -89,7 +89,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
         if shape[0] is self.dtype:
             return self
         raise RuntimeError("view(dtype) is not there yet: use .to(dtype), or .numpy().view(...)")
-    new = infer_shape(as_shape(shape), self.numel(), self._shape)
+    new = infer_shape(as_shape(shape, "view"), self.numel(), self._shape)
     strides = view_strides(self._shape, self._strides, new)
     if strides is None:
         raise RuntimeError(
@@ -101,7 +101,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 
 def reshape(self: Tensor, *shape: Any) -> Tensor:
     """Another shape: a view where that is possible, else a copy."""
-    new = infer_shape(as_shape(shape), self.numel(), self._shape)
+    new = infer_shape(as_shape(shape, "reshape", "shape"), self.numel(), self._shape)
     strides = view_strides(self._shape, self._strides, new)
     value = movement.reshape(self._read(), new)
     if strides is None:
@@ -111,7 +111,7 @@ def reshape(self: Tensor, *shape: Any) -> Tensor:
 
 def permute(self: Tensor, *dims: Any) -> Tensor:
     """The dimensions in another order."""
-    axes = as_shape(dims)
+    axes = as_shape(dims, "permute", "dims")
     if len(axes) != self.ndim:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
@@ -204,7 +204,7 @@ def unsqueeze(self: Tensor, dim: int) -> Tensor:
 
 def expand(self: Tensor, *sizes: Any) -> Tensor:
     """Dimensions of extent 1 repeated without a copy; −1 keeps an extent, new ones come in front."""
-    wanted = as_shape(sizes)
+    wanted = as_shape(sizes, "expand")
     lead = len(wanted) - self.ndim
     if lead < 0:
         raise RuntimeError(

@@ -199,11 +199,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     """A (semi-)orthogonal matrix; dimensions after the first are taken as one."""
     if tensor.dim() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
-    try:
-        from luchina.linalg import qr  # type: ignore[import-not-found]
-    except ImportError:
-        text = "init.orthogonal_ needs the QR factorisation, which luchina does not have yet"
-        raise NotImplementedError(text) from None
+    from luchina.linalg import qr
+
     if tensor.numel() == 0:
         return tensor
     rows = tensor.size(0)

@@ -286,6 +286,8 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
 
     Source: https://pytorch.org/docs/stable/generated/torch.cat.html
     """
+    if tensors.__class__ is Value:
+        raise TypeError("cat(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     tensors = list(tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
@@ -318,6 +320,8 @@ def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
 
     Source: https://pytorch.org/docs/stable/generated/torch.stack.html
     """
+    if tensors.__class__ is Value:
+        raise TypeError("stack(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     tensors = list(tensors)
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")

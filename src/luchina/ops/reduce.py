@@ -369,7 +369,8 @@ def _spread_arguments(
     name: str, input: Value, dim: Any, unbiased: bool | None, keepdim: bool, correction: float | None
 ) -> tuple:
     if not input.dtype.is_floating_point:
-        raise RuntimeError(f"{name} only support floating point and complex dtypes")
+        who = name if name.endswith("_mean") else "std and var"
+        raise RuntimeError(f"{who} only support floating point and complex dtypes")
     if isinstance(dim, bool):  # var(unbiased) without dimensions
         dim, unbiased = None, dim
     if unbiased is not None:

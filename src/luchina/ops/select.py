@@ -199,12 +199,19 @@ _C_NAMES = {
 }  # fmt: skip
 
 
+_C_WORDS = {
+    dtypes.uint8: "unsigned char", dtypes.int8: "signed char", dtypes.int16: "short int", dtypes.int32: "int",
+    dtypes.int64: "long int", dtypes.float32: "float", dtypes.float64: "double",
+}  # fmt: skip
+
+
 @public(inplace=True)
 def masked_fill(input: Value, mask: Value, value: Any) -> Value:
     """``value`` where the mask holds; the input's dtype stays."""
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError(
-            f"masked_fill_ only supports boolean masks, but got mask with dtype {_long_title(mask.dtype)}"
+            "masked_fill_ only supports boolean masks, but got mask with dtype "
+            f"{_C_WORDS.get(mask.dtype, mask.dtype.name)}"
         )
     number = as_value(value)
     if number.ndim != 0:

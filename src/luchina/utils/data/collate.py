@@ -73,7 +73,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, Sequence):
         if not all(len(item) == len(first) for item in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        parts = [default_collate(list(p)) for p in zip(*batch)]
+        parts = [default_collate(p) for p in zip(*batch)]
         if isinstance(first, (tuple, list)) or not isinstance(first, MutableSequence):
             return parts
         try:
