@@ -61,7 +61,7 @@ def dot(
 
 
 # Packing pays from so many uses of an element on; what fits the first cache is read where it lies.
-DIRECT_A_PANELS = 4
+DIRECT_A_PANELS = 16
 DIRECT_B_ROWS = 32
 DIRECT_B_ELEMENTS = 4096
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SIGNATURE = "ptr %params, ptr %base, i64 %x, i64 %stop, i64 %k, i64 %count, ptr %to, ptr %tables"
 TABLES_SIGNATURE = "ptr %params, i64 %k, i64 %count, ptr %tables"
-SQUARES = 2  # that are read at once along k
 TABLES = 4  # of A's and B's offsets along k, and of the rows and columns of B's patch
 
 
@@ -106,7 +105,10 @@ class _Packer:
     def emit(self) -> Emitter:
         e = self.e
         if self.mode in ("k", "tk"):
-            self.square_at = e.inst("ptr", f"alloca [{SQUARES * self.lanes * self.lanes} x {self.packed}], align 64")
+            kept = self.stored if self.mode == "k" else self.packed
+            self.square_at = e.inst("ptr", f"alloca [{self.lanes * self.lanes} x {kept}], align 64")
+        if self.mode == "k":  # where each lane begins
+            self.room = e.inst("ptr", f"alloca [{self.lanes} x ptr], align 64")
         if self.mode == "tx":
             self.room = e.inst("ptr", f"alloca [{3 * self.width} x i32], align 64")
             self.flag = e.inst("ptr", "alloca i64, align 8")
@@ -145,20 +147,28 @@ class _Packer:
     # ---- offsets by stride
 
     def along_x(self, rows: Operand) -> None:
-        """All panels for one k after the other: memory is read in long runs."""
+        """All panels for one k after the other: memory is read in long runs. Masks only where the extent ends."""
         e = self.e
         panel_size = e.mul(rows, self.width)
+        # Whole vectors may be read of the panels before this one.
+        surplus = -self.width % self.lanes
+        whole = e.sub(e.sub(v.least(e, self.stop, e.sub(self.extent, surplus)), self.x), self.width - 1)
+        whole = e.select(e.icmp("sgt", whole, e.i64(0)), whole, e.i64(0))
+        middle = e.add(self.x, whole)
         with e.loop(e.i64(0), self.count) as loop:
             source = e.gep(self.stored, self.base, e.mul(e.add(self.k, loop.index), self.k_stride))
-            start = e.gep(self.packed, self.to, e.mul(loop.index, self.width))
-            with e.loop(self.x, self.stop, self.width, carry=[start]) as panel:
-                (to,) = panel.carried
-                for lane in reversed(range(0, self.width, self.lanes)):
-                    first = e.add(panel.index, lane)
-                    valid = v.below(e, e.sub(self.extent, first), self.lanes)
-                    raw = v.masked_load(e, self.wide, e.gep(self.stored, source, first), valid)
-                    e.store(loaded(e, self.dtype, raw), e.gep(self.packed, to, lane), 4)
-                panel.next = [e.gep(self.packed, to, panel_size)]
+            to = e.gep(self.packed, self.to, e.mul(loop.index, self.width))
+            at = self.x
+            for stop, masked in ((middle, False), (self.stop, True)):
+                with e.loop(at, stop, self.width, carry=[to, at]) as panel:
+                    to = panel.carried[0]
+                    for lane in reversed(range(0, self.width, self.lanes)):
+                        first = e.add(panel.index, lane)
+                        valid = v.below(e, e.sub(self.extent, first), self.lanes) if masked else None
+                        raw = v.masked_load(e, self.wide, e.gep(self.stored, source, first), valid)
+                        e.store(loaded(e, self.dtype, raw), e.gep(self.packed, to, lane), 4)
+                    panel.next = [e.gep(self.packed, to, panel_size), e.add(panel.index, self.width)]
+                to, at = panel.carried
 
     def gathered(self, to: Operand) -> None:
         e = self.e
@@ -170,23 +180,35 @@ class _Packer:
             self.store(v.gather(e, self.wide, pointers, valid), to, loop.index)
 
     def along_k(self, to: Operand) -> None:
-        """Squares of each lane's elements of k, transposed; several squares of a row are read at once, because rows a
-        power of two apart share few places of the first cache. Lanes beyond the extent repeat the last one."""
+        """Squares of each lane's elements of k, transposed in registers; the last one, where it is not whole, by way of
+        memory. Lanes beyond the extent repeat the last one."""
         e = self.e
+        used = min(self.lanes, self.width)
         final = e.sub(self.extent, 1)
-        with e.loop(e.i64(0), self.count, SQUARES * self.lanes) as loop:
+        start = e.gep(self.stored, self.base, self.k)
+        sources = []
+        for lane in range(used):
+            x = v.least(e, e.add(self.first, lane), final)
+            sources.append(e.gep(self.stored, start, e.mul(x, self.x_stride)))
+        for lane, source in enumerate(sources):
+            e.store(source, e.gep("ptr", self.room, lane), 8)
+        with e.loop(e.i64(0), self.count, self.lanes) as loop:
             left = e.sub(self.count, loop.index)
-            inside = [v.below(e, e.sub(left, q * self.lanes), self.lanes) for q in range(SQUARES)]
-            k = e.add(self.k, loop.index)
-            with e.loop(e.i64(0), e.i64(min(self.lanes, self.width))) as lane:
-                x = v.least(e, e.add(self.first, lane.index), final)
-                pointer = e.gep(self.stored, self.base, e.add(e.mul(x, self.x_stride), k))
-                for q, mask in enumerate(inside):
-                    raw = v.masked_load(e, self.wide, e.gep(self.stored, pointer, q * self.lanes), mask)
-                    self.stage(raw, e.add(lane.index, q * self.lanes))
-            stop = v.least(e, left, e.i64(SQUARES * self.lanes))
-            with e.loop(e.i64(0), stop, self.lanes) as square:
-                self.store_square(to, e.add(loop.index, square.index), square.index)
+            rest = e.icmp("slt", left, e.i64(self.lanes))
+            with e.when(rest):
+                inside = v.below(e, left, self.lanes)
+                with e.loop(e.i64(0), e.i64(used)) as lane:
+                    source = e.load("ptr", e.gep("ptr", self.room, lane.index), 8)
+                    raw = v.masked_load(e, self.wide, e.gep(self.stored, source, loop.index), inside)
+                    e.store(raw, e.gep(self.stored, self.square_at, e.mul(lane.index, self.lanes)), 8)
+            places = [
+                e.select(
+                    rest, e.gep(self.stored, self.square_at, i * self.lanes), e.gep(self.stored, source, loop.index)
+                )
+                for i, source in enumerate(sources)
+            ]
+            rows = [loaded(e, self.dtype, e.load(self.wide, place, 1)) for place in places]
+            self.store_transposed(rows, to, loop.index)
 
     def stage(self, raw: Operand, lane: Operand, only: Operand | None = None) -> None:
         """Keep one row of a square, or ``only`` some columns of it."""
@@ -197,16 +219,17 @@ class _Packer:
         else:
             v.masked_store(e, value, place, only)
 
-    def store_square(self, to: Operand, row: Operand, staged: Operand | None = None) -> None:
-        """Write a square whose rows begin with number ``staged`` of those kept, as rows ``row …`` of the panel."""
+    def store_square(self, to: Operand, row: Operand) -> None:
+        """Write the square that is kept as rows ``row …`` of the panel."""
         e = self.e
         wide = vector(self.packed, self.lanes)
-        used = min(self.lanes, self.width)
-        base = self.square_at
-        if staged is not None:
-            base = e.gep(self.packed, base, e.mul(staged, self.lanes))
-        rows = [e.load(wide, e.gep(self.packed, base, i * self.lanes), 64) for i in range(used)]
-        square = v.transpose(e, rows + [Operand(wide, "poison")] * (self.lanes - used))
+        places = [e.gep(self.packed, self.square_at, i * self.lanes) for i in range(min(self.lanes, self.width))]
+        self.store_transposed([e.load(wide, place, 64) for place in places], to, row)
+
+    def store_transposed(self, rows: list[Operand], to: Operand, row: Operand) -> None:
+        """Write the columns of a square, of which ``rows`` exist, as rows ``row …`` of the panel."""
+        e = self.e
+        square = v.transpose(e, rows + [Operand(rows[0].type, "poison")] * (self.lanes - len(rows)))
         start = e.gep(self.packed, to, e.mul(row, self.width))
         for i, column in enumerate(square):
             e.store(column, e.gep(self.packed, start, i * self.width), 4)

@@ -18,7 +18,7 @@ TILES: dict[str, tuple[tuple[int, int, float], ...]] = {
 }
 
 # The longest block of k; the most rows and columns of a block of C.
-BLOCKS = {"avx512": (384, 240, 512), "avx2": (320, 144, 512), "sse2": (320, 128, 384), "neon": (320, 144, 512)}
+BLOCKS = {"avx512": (384, 264, 512), "avx2": (320, 144, 512), "sse2": (320, 128, 384), "neon": (320, 144, 512)}
 
 # A block should take about so long; and a contraction that lasts longer should have so many.
 BLOCK_FLOPS = 400_000
