@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Sequence
 
 from luchina.compiler import jit
+from luchina.compiler.attention.plan import choose_layouts
 from luchina.compiler.memory import drop_dead, plan_arena, take_over
 from luchina.compiler.prims import Node
 from luchina.compiler.schedule import Scheduler
@@ -17,7 +18,7 @@ from luchina.runtime.program import KernelCall, Program
 
 def compile(outputs: Sequence[Node], donated: Sequence[int] = ()) -> Executable:
     """Plan ``outputs`` and compile what is new; see ``docs/architecture.md``."""
-    scheduler = Scheduler(simplify(outputs), donated)
+    scheduler = Scheduler(choose_layouts(simplify(outputs)), donated)
     scheduler.plan()
     return Executable(scheduler)
 

@@ -190,30 +190,36 @@ def _body(program: list[Instruction]) -> tuple[Body, list[int]]:
 
 def window_of(scheduler: Scheduler, node: Node) -> Window:
     """``node`` as a strided view on memory: through its movement where that composes, else a buffer of its own."""
-    axes = len(node.shape)
-    rows = tuple(movement.unit_row(a, axes) for a in range(axes))
+    chain = []
     source = node
-    try:
-        while id(source) not in scheduler.windows:
-            if source.op == "permute":
-                rows = movement.permuted(rows, source.attrs)
-            elif source.op == "expand":
-                rows = movement.expanded(rows, source.inputs[0].shape)
-            elif source.op == "slice":
-                rows = movement.sliced(rows, *source.attrs)
-            elif source.op == "reshape":
-                inside = movement.reshaped(rows, source.inputs[0].shape, source.shape, node.shape)
-                if inside is None:
-                    source = node
-                    break
-                rows = inside
-            else:
-                break
-            source = source.inputs[0]
-    except movement.AxisTooCoarse:
-        source = node
-    if source is node:
-        rows = tuple(movement.unit_row(a, axes) for a in range(axes))
-    window = scheduler.readable(scheduler.realise(source))
-    row = movement.combine(rows, window.strides, window.offset, axes)
-    return Window(window.storage, node.shape, row[1:], row[0])
+    while id(source) not in scheduler.windows and source.op in ("permute", "expand", "slice", "reshape"):
+        chain.append(source)
+        source = source.inputs[0]
+    known = scheduler.windows.get(id(source))
+    strides = known.strides if known else movement.contiguous_strides(source.shape)
+    moved = _moved(chain, source.shape, strides) if node.size else None
+    if moved is None:
+        return scheduler.readable(scheduler.realise(node))
+    there = scheduler.readable(scheduler.realise(source))
+    return Window(there.storage, node.shape, moved[0], there.offset + moved[1])
+
+
+def _moved(chain: list[Node], shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[tuple[int, ...], int] | None:
+    """Strides and offset after the movement of ``chain``, the last first; None where it takes a copy."""
+    offset = 0
+    for step in reversed(chain):
+        if step.op == "permute":
+            strides = tuple(strides[a] for a in step.attrs)
+        elif step.op == "expand":
+            strides = tuple(s if n == m else 0 for s, n, m in zip(strides, shape, step.shape))
+        elif step.op == "slice":
+            starts, steps = step.attrs
+            offset += sum(start * stride for start, stride in zip(starts, strides))
+            strides = tuple(stride * by for stride, by in zip(strides, steps))
+        else:
+            seen = movement.restrided(shape, strides, step.shape)
+            if seen is None:
+                return None
+            strides = seen
+        shape = step.shape
+    return strides, offset

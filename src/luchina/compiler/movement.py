@@ -47,6 +47,35 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(strides)
 
 
+def restrided(shape: Sequence[int], strides: Sequence[int], new: Sequence[int]) -> tuple[int, ...] | None:
+    """Strides with which a window of ``shape`` and ``strides`` (not empty) can be seen as ``new``, or None.
+
+    Axes that are contiguous among themselves are joined; a new axis may not reach from one such run into another.
+    """
+    runs: list[tuple[int, int]] = []  # extent and innermost stride
+    for extent, stride in zip(shape, strides):
+        if extent == 1:
+            continue
+        if runs and runs[-1][1] == extent * stride:
+            runs[-1] = (runs[-1][0] * extent, stride)
+        else:
+            runs.append((extent, stride))
+    result: list[int] = []
+    inside = 1  # what the stride of an axis of one element would be
+    for extent in reversed(new):
+        if extent == 1:
+            result.append(inside)
+            continue
+        left, stride = runs.pop()
+        if left % extent:
+            return None
+        result.append(stride)
+        inside = stride * extent
+        if left > extent:
+            runs.append((left // extent, stride * extent))
+    return tuple(reversed(result))
+
+
 def permuted(rows: Rows, axes: Sequence[int]) -> Rows:
     """Rows of ``x`` from those of ``permute(x, axes)``."""
     result: list[Row] = [()] * len(rows)

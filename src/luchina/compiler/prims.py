@@ -339,6 +339,66 @@ def conv2d_weight(x: Node, g: Node, kernel: tuple, stride: tuple, padding: tuple
     return Node("conv2d_weight", (x, g), shape, x.dtype, (stride, padding, dilation, groups))
 
 
+# ---- attention
+
+# Further results of the attention primitives: their only input is the node whose kernel gives them.
+ATTENTION_FURTHER = frozenset({"attention_lse", "attention_dk", "attention_dv"})
+
+
+def attention(q: Node, k: Node, v: Node, mask: Node | None, scale: float, causal: bool) -> Node:
+    """softmax(scale · Q Kᵀ + mask) V of ``q (A, C, G, L, E)``, ``k (…, S, E)``, ``v (…, S, Ev)``: ``(A, L, C, G, Ev)``.
+
+    ``mask (A, C, G, L, S)`` is bool (may attend) or floating (added); ``causal`` lets query i see keys 0 to i. A query
+    that sees nothing gives 0.
+    """
+    lead, queries, keys = q.shape[:3], q.shape[3], k.shape[3]
+    _require(len(q.shape) == 5 and k.shape[:3] == v.shape[:3] == lead, "attention", q, k, v)
+    _require(q.shape[4] == k.shape[4] and v.shape[3] == keys and q.dtype == k.dtype == v.dtype, "attention", q, k, v)
+    _require(q.dtype in FLOATS and q.size > 0 and v.size > 0, "attention", q, v)
+    if mask is not None:
+        _require(mask.shape == (*lead, queries, keys) and not causal, "attention", q, k, mask)
+    inputs = (q, k, v) if mask is None else (q, k, v, mask)
+    shape = (lead[0], queries, *lead[1:], v.shape[4])
+    return Node("attention", inputs, shape, q.dtype, (scale, causal, False))
+
+
+def attention_lse(node: Node) -> Node:
+    """log Σ exp of the scores of an ``attention`` node, ``(A, C, G, L)`` in the dtype of sums; +∞ for nothing."""
+    q = node.inputs[0]
+    return Node("attention_lse", (node,), q.shape[:4], "float64" if q.dtype == "float64" else "float32")
+
+
+def attention_backward(
+    q: Node,
+    k: Node,
+    v: Node,
+    mask: Node | None,
+    lse: Node,
+    delta: Node,
+    g: Node,
+    scale: float,
+    causal: bool,
+    parts: int = 1,
+) -> tuple[Node, Node, Node]:
+    """Gradients of ``attention`` in q, k and v, as ``(A, L, C, G, E)``.
+
+    ``g (A, C, G, L, Ev)`` is the result's cotangent, ``lse`` is the forward pass's, ``delta (A, C, G, L)`` the sum over
+    the width of g times the result. With several ``parts`` the first is their shares, ``(parts, A, C, G, L, E)`` in the
+    dtype of sums.
+    """
+    _require(lse.shape == delta.shape == q.shape[:4] and lse.dtype == delta.dtype, "attention_backward", lse, delta)
+    _require(g.shape == (*q.shape[:4], v.shape[4]) and g.dtype == q.dtype, "attention_backward", q, v, g)
+    inputs = (q, k, v, lse, delta, g) if mask is None else (q, k, v, lse, delta, g, mask)
+
+    def laid_out(x: Node) -> tuple[int, ...]:
+        return (x.shape[0], x.shape[3], *x.shape[1:3], x.shape[4])
+
+    shape, dtype = (laid_out(q), q.dtype) if parts == 1 else ((parts, *q.shape), lse.dtype)
+    dq = Node("attention_backward", inputs, shape, dtype, (scale, causal, parts, parts > 1))
+    dk = Node("attention_dk", (dq,), laid_out(k), q.dtype, (False,))
+    return dq, dk, Node("attention_dv", (dq,), laid_out(v), q.dtype, (False,))
+
+
 # ---- reading a graph
 
 

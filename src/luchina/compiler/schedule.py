@@ -12,6 +12,7 @@ import heapq
 from collections.abc import Callable, Sequence
 
 from luchina.compiler import movement, prims
+from luchina.compiler.attention.plan import AttentionKernels
 from luchina.compiler.body import EXPENSIVE, ITEMSIZE
 from luchina.compiler.contract import CONTRACTIONS, ContractionGroup, window_of
 from luchina.compiler.group import REDUCTIONS, Group, NeedsMemory
@@ -33,7 +34,7 @@ LOOK_AHEAD = 8
 MAX_NESTED = 16
 
 
-class Scheduler(TableKernels):
+class Scheduler(TableKernels, AttentionKernels):
     """Plans one program. Afterwards: ``tasks``, ``storages`` (by table slot) and ``results`` (a storage per output)."""
 
     def __init__(self, outputs: Sequence[Node], donated: Sequence[int] = ()) -> None:
@@ -55,6 +56,8 @@ class Scheduler(TableKernels):
         self._changed: dict[Group, None] = {}  # open groups that were joined or read since they were last looked at
         self._nested: dict[int, int] = {}
         self._overwritten: set[int] = set()
+        self._attending: dict[int, tuple[Task, dict[str, int]]] = {}
+        self._told: dict[int, Window] = {}
         self.groups = 0
         self.roots = self._choose_roots()
         self.readers = self._find_readers()
@@ -235,12 +238,29 @@ class Scheduler(TableKernels):
         )
 
     def _destination(self, node: Node, positions: dict[int, list[int]]) -> Window:
-        """Where a root goes: the buffer of the first output that it is, or a temporary."""
+        """Where a root goes: the buffer of the first output that it is or has in another shape, or a temporary."""
         where = positions.get(id(node))
+        shown = None if where else self._shown(node, positions)
+        if shown is not None:
+            where = positions[id(shown)]
         storage = self.storage("output" if where else "temp", node.size, node.dtype)
         if where:
             self.results[where[0]] = storage
+        if shown is not None:
+            self.windows[id(shown)] = contiguous(storage, shown.shape)
         return contiguous(storage, node.shape)
+
+    def _shown(self, node: Node, positions: dict[int, list[int]]) -> Node | None:
+        """The output that is this node in another shape, if its kernel can take no epilogue that would write it so."""
+        if self._is_loop(node) or node.op in CONTRACTIONS:
+            return None
+        found = [
+            self._by_id[reader]
+            for reader in self.readers[id(node)]
+            if reader in positions and reader not in self.windows and self._by_id[reader].op == "reshape"
+        ]
+        found = [other for other in found if other.inputs[0] is node]
+        return min(found, key=lambda other: positions[id(other)][0], default=None)
 
     def _settle(self, node: Node, positions: dict[int, list[int]]) -> None:
         if id(node) in self.windows or node.op == "input":
@@ -483,10 +503,10 @@ class Scheduler(TableKernels):
 
 
 # Primitives whose operands are read from memory.
-_FROM_MEMORY = CONTRACTIONS | {"scatter", "scan", "argsort", "strided", "take"}
+_FROM_MEMORY = CONTRACTIONS | {"scatter", "scan", "argsort", "strided", "take", "attention", "attention_backward"}
 
 # Primitives whose kernels write row-major results only.
-_CONTIGUOUS = frozenset({"update", "scatter", "scan", "argsort"})
+_CONTIGUOUS = frozenset({"update", "scatter", "scan", "argsort", "attention", "attention_lse", "attention_backward"})
 
 _SOURCES = frozenset({"input", "const", "scalar", "iota", "take"})
 

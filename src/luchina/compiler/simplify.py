@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from luchina.compiler import prims
+from luchina.compiler import movement, prims
 from luchina.compiler.body import ITEMSIZE, highest, lowest
 from luchina.compiler.prims import FLOATS, INTS, Node
 
@@ -89,6 +89,29 @@ def fold_permute(node: Node) -> Node | None:
         return prims.permute(x.inputs[0], tuple(x.attrs[a] for a in node.attrs))
     moved = [a for a in node.attrs if x.shape[a] != 1]
     return prims.reshape(x, node.shape) if moved == sorted(moved) else None
+
+
+def fold_round_trip(node: Node) -> Node | None:
+    """Axes that are split, moved and joined so that every element is where it was are one reshape."""
+    chain = []
+    x = node
+    while x.op in ("reshape", "permute"):
+        chain.append(x)
+        x = x.inputs[0]
+    if len(chain) < 3 or node.size == 0:
+        return None
+    shape, strides = x.shape, movement.contiguous_strides(x.shape)
+    for step in reversed(chain):
+        if step.op == "permute":
+            strides = tuple(strides[a] for a in step.attrs)
+        elif (seen := movement.restrided(shape, strides, step.shape)) is not None:
+            strides = seen
+        else:
+            return None
+        shape = step.shape
+    wanted = movement.contiguous_strides(shape)
+    in_place = all(n == 1 or a == b for n, a, b in zip(shape, strides, wanted))
+    return prims.reshape(x, shape) if in_place else None
 
 
 def fold_expand(node: Node) -> Node | None:
@@ -281,8 +304,8 @@ SPLIT_PARTS = 64
 
 
 _RULES: dict[str, tuple[Rule, ...]] = {
-    "reshape": (fold_reshape,),
-    "permute": (fold_permute,),
+    "reshape": (fold_reshape, fold_round_trip),
+    "permute": (fold_permute, fold_round_trip),
     "expand": (fold_expand,),
     "slice": (fold_slice,),
     "cast": (fold_cast,),

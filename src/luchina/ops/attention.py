@@ -1,4 +1,9 @@
-"""Scaled dot-product attention."""
+"""Scaled dot-product attention.
+
+One operation where the compiler has a kernel for it: a pass over the keys that never keeps the scores, and one for the
+gradients. It is written out in products and a softmax where the scores themselves are wanted: dropout on them, a
+gradient of the mask, derivatives of derivatives.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,11 @@ from typing import Any
 from luchina import dtypes
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
-from luchina.graph.value import Op, Spec, Value
-from luchina.ops.activation import SOFTMAX
+from luchina.graph.value import OUT, Op, Spec, Value, mode
+from luchina.ops.activation import SOFTMAX, SOFTMAX_BACKWARD
 from luchina.ops.matmul import matmul
 from luchina.ops.movement import expand, reshape, transpose
-from luchina.ops.pointwise import add, div, eq, mul
+from luchina.ops.pointwise import add, cast, div, eq, mul
 from luchina.ops.reduce import amax
 from luchina.ops.registry import broadcast, full, public
 from luchina.ops.select import where
@@ -75,12 +80,195 @@ def _grouped(query: Value, key: Value, value: Value) -> tuple[Value, Value]:
     result = []
     for x in (key, value):
         own = x.shape[-3]
-        if heads % own:
-            raise RuntimeError("Number of heads in key and value must divide the number of heads in ")
         lead, (rows, width) = x.shape[:-3], x.shape[-2:]
         wide = expand(reshape(x, (*lead, own, 1, rows, width)), (*lead, own, heads // own, rows, width))
         result.append(reshape(wide, (*lead, heads, rows, width)))
     return result[0], result[1]
+
+
+# ---- written out
+
+
+def _weights(query: Value, key: Value, mask: Value | None, causal: bool, factor: float) -> Value:
+    """softmax(QKᵀ · factor + mask), 0 where nothing may be attended to."""
+    # Half of the scale on either side, as PyTorch has it: 16-bit products overflow later.
+    side: Any = math.sqrt(abs(factor))
+    scores = matmul(mul(query, side if factor >= 0 else -side), transpose(mul(key, side), key.ndim - 2, key.ndim - 1))
+    if causal:
+        scores = CAUSAL(scores)
+    elif mask is not None:
+        broadcast(scores, mask)
+        if mask.dtype is dtypes.bool_:
+            scores = where(mask, scores, full((), -math.inf, scores.dtype))
+        else:
+            scores = add(scores, mask)
+    weights = SOFTMAX(scores, attrs=(scores.ndim - 1, query.dtype))
+    if mask is not None and key.shape[-2]:
+        # All masked: the row is −∞ and its softmax nan; PyTorch's is 0.
+        nothing = eq(amax(scores, -1, True), -math.inf)
+        weights = where(nothing, full((), 0, weights.dtype), weights)
+    return weights
+
+
+def _written_out_vjp(g: Value, q: Value, k: Value, v: Value, mask: Value | None, causal: bool, factor: float) -> tuple:
+    """Gradients that can be differentiated again."""
+    weights = _weights(q, k, mask, causal, factor)
+    change = SOFTMAX_BACKWARD(matmul(g, _turned(v)), weights, attrs=(weights.ndim - 1,))
+    change = mul(change, factor)
+    return matmul(change, k), matmul(_turned(change), q), matmul(_turned(weights), g)
+
+
+def _turned(x: Value) -> Value:
+    return transpose(x, x.ndim - 2, x.ndim - 1)
+
+
+# ---- one operation
+#
+# Inputs are query, key, value, then the mask if there is one, then the logarithms of Σ exp if a gradient may be asked
+# for; attributes are the scale, whether it is causal, whether there is a mask.
+
+PARTS = 16  # so many blocks of work at least, where the keys can be divided
+PART_KEYS = 64
+
+
+def _sums_dtype(d: dtypes.dtype) -> dtypes.dtype:
+    return d if d is dtypes.float64 else dtypes.float32
+
+
+def _lead(q: Any, k: Any, v: Any) -> tuple[int, ...]:
+    """The common shape of the axes before the last two."""
+    return p.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+
+
+def _infer(q: Value, k: Value, v: Value, *rest: Any) -> Spec:
+    return Spec((*_lead(q, k, v), q.shape[-2], v.shape[-1]), q.dtype)
+
+
+def _infer_lse(q: Value, k: Value, v: Value, *rest: Any) -> Spec:
+    return Spec((*_lead(q, k, v), q.shape[-2]), _sums_dtype(q.dtype))
+
+
+def _heads(x: Node, lead: tuple[int, ...], tail: int = 2) -> Node:
+    """Broadcast to ``lead``, as (A, C, G, …): all axes but the last two or one, and those."""
+    x = p.expand(x, (*lead, *x.shape[len(x.shape) - tail :]))
+    three = (1,) * (2 - len(lead)) + (*lead, 1) if len(lead) < 3 else (math.prod(lead[:-2]), *lead[-2:])
+    return p.reshape(x, (*three, *x.shape[len(lead) :]))
+
+
+def _kernel_inputs(q: Node, k: Node, v: Node, rest: tuple) -> tuple[list[Node], Node | None, float, bool]:
+    scale, causal, masked = rest[-3:]
+    lead = _lead(q, k, v)
+    mask = None
+    if masked:
+        mask = p.expand(rest[0], (*lead, q.shape[-2], k.shape[-2]))
+        mask = _heads(mask, lead)
+    return [_heads(x, lead) for x in (q, k, v)], mask, scale, causal
+
+
+def _attention_node(q: Node, k: Node, v: Node, rest: tuple) -> Node:
+    heads, mask, scale, causal = _kernel_inputs(q, k, v, rest)
+    return p.attention(*heads, mask, scale, causal)
+
+
+def _heads_first(x: Node, lead: tuple[int, ...]) -> Node:
+    """(A, L, C, G, D) as (…, L, D)."""
+    return p.reshape(p.permute(x, (0, 2, 3, 1, 4)), (*lead, x.shape[1], x.shape[4]))
+
+
+def _lower(q: Node, k: Node, v: Node, *rest: Any) -> Node:
+    return _heads_first(_attention_node(q, k, v, rest), _lead(q, k, v))
+
+
+def _lower_lse(q: Node, k: Node, v: Node, *rest: Any) -> Node:
+    node = p.attention_lse(_attention_node(q, k, v, rest))
+    return p.reshape(node, (*_lead(q, k, v), q.shape[-2]))
+
+
+def _vjp(g: Value, value: Value) -> tuple:
+    q, k, v, *rest = value.inputs
+    scale, causal, masked = value.attrs
+    mask = rest[0] if masked else None
+    if mode.grad:
+        return _written_out_vjp(g, q, k, v, mask, causal, scale)
+    inputs = (q, k, v, *([mask] if mask is not None else []), rest[-1], value, cast(g, q.dtype))
+    return tuple(op(*inputs, attrs=value.attrs) for op in (ATTENTION_DQ, ATTENTION_DK, ATTENTION_DV))
+
+
+def _lower_backward(q: Node, k: Node, v: Node, *rest: Any) -> tuple[Node, Node, Node]:
+    lse, out, g = rest[-6:-3]
+    lead = _lead(q, k, v)
+    (q, k, v), mask, scale, causal = _kernel_inputs(q, k, v, rest)
+    delta = p.reduce(
+        "sum", p.cast(p.binary("mul", *(p.cast(x, lse.dtype) for x in (g, out))), lse.dtype), (len(g.shape) - 1,)
+    )
+    sums = (_heads(x, lead, 1) for x in (lse, delta))
+    parts = max(1, min(-(-PARTS // math.prod(lead)), k.shape[3] // PART_KEYS))
+    dq, dk, dv = p.attention_backward(q, k, v, mask, *sums, _heads(g, lead), scale, causal, parts)
+    if parts > 1:
+        dq = p.reshape(p.cast(p.reduce("sum", dq, (0,)), q.dtype), (*lead, *q.shape[3:]))
+    else:
+        dq = _heads_first(dq, lead)
+    return dq, _heads_first(dk, lead), _heads_first(dv, lead)
+
+
+def _gradient(name: str, which: int) -> Op:
+    """The gradient of one input, at the shape that the inputs broadcast to."""
+
+    def infer(*args: Any) -> Spec:
+        x = args[which]
+        return Spec((*_lead(*args[:3]), *x.shape[-2:]), x.dtype)
+
+    return Op(name, infer, lambda *args: _lower_backward(*args)[which])
+
+
+ATTENTION_DQ = _gradient("attention_query_backward", 0)
+ATTENTION_DK = _gradient("attention_key_backward", 1)
+ATTENTION_DV = _gradient("attention_value_backward", 2)
+ATTENTION_LSE = Op("attention_logsumexp", _infer_lse, _lower_lse)
+ATTENTION = Op(
+    "scaled_dot_product_attention",
+    _infer,
+    _lower,
+    _vjp,
+    ((0, 1, 2, 3, 4, OUT),) * 3,
+    "ScaledDotProductFlashAttentionForCpu",
+)
+
+
+def _fits(q: Value, k: Value, v: Value, mask: Value | None, grouped: bool) -> bool:
+    """Whether the kernel takes these; shapes that do not fit each other are left to the products to refuse."""
+    if not q.dtype.is_floating_point or not q.size or not v.size or not k.size:
+        return False
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        return False
+    leads = [x.shape[:-2] for x in (q, k, v)]
+    if grouped:
+        return len({(*lead[:-1], len(lead)) for lead in leads}) == 1 and leads[1] == leads[2] and mask is None
+    lead = list(leads[0])
+    for other in leads:
+        if len(other) > len(lead) or any(n != m and n != 1 for n, m in zip(other[::-1], lead[::-1])):
+            return False
+    if mask is None:
+        return True
+    full_shape = (*lead, q.shape[-2], k.shape[-2])
+    return mask.ndim <= len(full_shape) and all(n in (1, m) for n, m in zip(mask.shape[::-1], full_shape[::-1]))
+
+
+def _attend(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale: float) -> Value:
+    inputs = (q, k, v) if mask is None else (q, k, v, mask)
+    attrs = (float(scale), bool(causal), mask is not None)
+    if mode.grad and (q.needs_grad or k.needs_grad or v.needs_grad):
+        inputs = (*inputs, ATTENTION_LSE(*inputs, attrs=attrs))
+    return ATTENTION(*inputs, attrs=attrs)
+
+
+def _attend_in_groups(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale: float) -> Value:
+    """Fewer heads of keys and values: each serves a group of the query's heads, and is read where it lies."""
+    lead, heads, own = q.shape[:-3], q.shape[-3], k.shape[-3]
+    q5 = reshape(q, (*lead, own, heads // own, *q.shape[-2:]))
+    k5, v5 = (reshape(x, (*lead, own, 1, *x.shape[-2:])) for x in (k, v))
+    out = _attend(q5, k5, v5, mask, causal, scale)
+    return reshape(out, (*q.shape[:-1], v.shape[-1]))
 
 
 @public(function=False, method=False)
@@ -107,26 +295,20 @@ def scaled_dot_product_attention(
     _check(query, key, value, attn_mask, is_causal)
     if dropout_p and dropout_mask is None:
         raise RuntimeError("scaled_dot_product_attention: dropout_p is not 0, but no dropout_mask was given")
-    if enable_gqa:
-        key, value = _grouped(query, key, value)
     width = query.shape[-1]
     factor = (1 / math.sqrt(width) if width else 1.0) if scale is None else scale
-    # Half of the scale on either side, as PyTorch has it: 16-bit products overflow later.
-    side: Any = math.sqrt(abs(factor))
-    scores = matmul(mul(query, side if factor >= 0 else -side), transpose(mul(key, side), key.ndim - 2, key.ndim - 1))
-    if is_causal:
-        scores = CAUSAL(scores)
-    elif attn_mask is not None:
-        broadcast(scores, attn_mask)
-        if attn_mask.dtype is dtypes.bool_:
-            scores = where(attn_mask, scores, full((), -math.inf, scores.dtype))
-        else:
-            scores = add(scores, attn_mask)
-    weights = SOFTMAX(scores, attrs=(scores.ndim - 1, query.dtype))
-    if attn_mask is not None and key.shape[-2]:
-        # All masked: the row is −∞ and its softmax nan; PyTorch's is 0.
-        nothing = eq(amax(scores, -1, True), -math.inf)
-        weights = where(nothing, full((), 0, weights.dtype), weights)
+    if enable_gqa:
+        heads = query.shape[-3]
+        if any(heads % x.shape[-3] for x in (key, value)):
+            raise RuntimeError("Number of heads in key and value must divide the number of heads in ")
+    plain = dropout_mask is None and (attn_mask is None or not (mode.grad and attn_mask.needs_grad))
+    if plain and _fits(query, key, value, attn_mask, enable_gqa):
+        if not enable_gqa:
+            return _attend(query, key, value, attn_mask, is_causal, factor)
+        return _attend_in_groups(query, key, value, attn_mask, is_causal, factor)
+    if enable_gqa:
+        key, value = _grouped(query, key, value)
+    weights = _weights(query, key, attn_mask, is_causal, factor)
     if dropout_mask is not None and dropout_p:
         weights = div(mul(weights, dropout_mask), 1 - dropout_p)
     return matmul(weights, value)
