@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from luchina.graph.value import mode
 from luchina.ops import movement
 from luchina.ops.movement import contiguous_strides
+from luchina.ops.pointwise import dtype_title
 from luchina.ops.registry import axis_of
 from luchina.shape import as_shape
 from luchina.tensor import Tensor, view_of, wrap_value
@@ -86,9 +88,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     from luchina.dtypes import dtype
 
     if len(shape) == 1 and isinstance(shape[0], dtype):
-        if shape[0] is self.dtype:
-            return self
-        raise RuntimeError("view(dtype) is not there yet: use .to(dtype), or .numpy().view(...)")
+        return _as_dtype(self, shape[0])
     new = infer_shape(as_shape(shape, "view"), self.numel(), self._shape)
     strides = view_strides(self._shape, self._strides, new)
     if strides is None:
@@ -97,6 +97,41 @@ def view(self: Tensor, *shape: Any) -> Tensor:
             "contiguous subspaces). Use .reshape(...) instead."
         )
     return view_of(self, movement.reshape(self._read(), new), new, strides, self._offset, "ViewBackward0")
+
+
+def _as_dtype(self: Tensor, d: Any) -> Tensor:
+    """The same bytes as numbers of another dtype: memory that both share from now on."""
+    from luchina.creation import from_memory
+
+    old, new = self.dtype.itemsize, d.itemsize
+    names = (dtype_title(self.dtype), dtype_title(d))
+    if d is self.dtype:
+        return view_of(self, movement.reshape(self._read(), self._shape), self._shape, self._strides, self._offset)
+    if self.requires_grad and mode.grad:
+        raise NotImplementedError("view(dtype) of a tensor that requires grad is not there yet: detach it first")
+    shape, strides = tuple(self._shape), tuple(self._strides)
+    if old != new:
+        sizes = f"to view {names[0]} as {names[1]} (different element sizes)"
+        if not shape:
+            raise RuntimeError(f"self.dim() cannot be 0 {sizes}")
+        if strides[-1] != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 {sizes}, but got {strides[-1]}")
+        times = new // old
+        if times > 1:
+            if shape[-1] % times:
+                raise RuntimeError(f"self.size(-1) must be divisible by {times} {sizes}, but got {shape[-1]}")
+            for axis, stride in enumerate(strides[:-1]):
+                if stride % times:
+                    raise RuntimeError(f"self.stride({axis}) must be divisible by {times} {sizes}, but got {stride}")
+            if self._offset % times:
+                raise RuntimeError(
+                    f"self.storage_offset() must be divisible by {times} {sizes}, but got {self._offset}"
+                )
+        shape = (*shape[:-1], shape[-1] * old // new)
+        strides = (*[s * old // new for s in strides[:-1]], 1)
+    array = self._shared_array()
+    reach = 1 + sum((n - 1) * s for n, s in zip(shape, strides)) if 0 not in shape else 0
+    return from_memory(array.ctypes.data, reach, shape, strides, d, array)
 
 
 def reshape(self: Tensor, *shape: Any) -> Tensor:

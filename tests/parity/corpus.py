@@ -12,7 +12,6 @@ NOT_YET = {
     "views.gradient_through_in_place": "a view written through its base prints ViewBackward0, not CopySlices",
     "random_numbers.torch.zeros(3, 4).t().normal_()": "transposed tensors are filled in their own order, not in memory's",
     "random_numbers.torch.zeros(3, 4).t().uniform_()": "as above",
-    "autograd.checkpoint": "there is no utils.checkpoint",
 }
 
 

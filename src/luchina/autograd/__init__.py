@@ -153,6 +153,8 @@ def grad(
 
 _LAZY = {  # these need the tensor face, which needs this package first
     "Function": "function",
+    "detect_anomaly": "anomaly",
+    "set_detect_anomaly": "anomaly",
     "once_differentiable": "function",
     "gradcheck": "functional",
     "gradgradcheck": "functional",
@@ -160,7 +162,7 @@ _LAZY = {  # these need the tensor face, which needs this package first
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("function", "functional"):
+    if name in ("anomaly", "function", "functional"):
         return importlib.import_module(f"luchina.autograd.{name}")
     if name in _LAZY:
         return getattr(importlib.import_module(f"luchina.autograd.{_LAZY[name]}"), name)

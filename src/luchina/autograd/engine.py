@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from luchina.autograd.anomaly import state as anomaly
 from luchina.graph.value import OUT, PICK, Op, Value, mode
 from luchina.ops.matmul import MM, T
 from luchina.ops.movement import SLICE_BACKWARD, SUM_TO, cat, expand, sum_to
@@ -111,7 +112,12 @@ def _propagate(value: Value, gradient: Any, cotangents: dict[int, Any], needed: 
         parts.extend([None] * (index + 1 - len(parts)))
         parts[index] = gradient if parts[index] is None else add(parts[index], gradient)
         return
-    for source, cotangent in zip(value.inputs, op.vjp(gradient, value)):
+    found = op.vjp(gradient, value)
+    if anomaly.enabled and anomaly.check_nan:
+        from luchina.autograd.anomaly import check
+
+        check(value.label or printed_name(op), found)
+    for source, cotangent in zip(value.inputs, found):
         if cotangent is None or not source.needs_grad or (needed is not None and id(source) not in needed):
             continue
         _add(cotangents, source, fit(cotangent, source))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from luchina.autograd import engine
+from luchina.autograd.anomaly import state as anomaly
 from luchina.graph import program
 from luchina.graph.value import Op, Spec, Value, key_of, mode, recording
 from luchina.ops.registry import full
@@ -69,9 +70,7 @@ def _derive(loss: Value) -> tuple[list[Value], list[Value]]:
     finally:
         mode.grad = before
     # Numbers that occur in the derivatives' formulas are not leaves of what the user recorded.
-    for extra in recording.leaves[counted:]:
-        extra.epoch = -1
-    del recording.leaves[counted:]
+    recording.forget(counted)
     return leaves, [g for g in gradients if g is not None]
 
 
@@ -102,9 +101,16 @@ def backward(loss: Value) -> bool:
     """Accumulate the gradients of a scalar loss into its leaves, if its structure allows the short way."""
     if recording.passed:
         mark_passed()
-    if recording.touched or loss.buffer is not None or loss.freed or loss.op is None or loss.hooks is not None:
+    if (
+        anomaly.enabled
+        or recording.touched
+        or loss.buffer is not None
+        or loss.freed
+        or loss.op is None
+        or loss.hooks is not None
+    ):
         return False
-    key = loss.key if loss.epoch == recording.epoch else key_of(loss)
+    key = key_of(loss)
     if key in _plans:
         plan = _plans[key]
     else:

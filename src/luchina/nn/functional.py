@@ -63,6 +63,8 @@ from luchina.nn._losses import (
     soft_margin_loss,
     triplet_margin_loss,
 )
+from luchina.nn._windows import fold as fold
+from luchina.nn._windows import unfold as unfold
 from luchina.precision import untouched
 
 Ints = int | tuple[int, ...] | list[int]
@@ -623,6 +625,7 @@ __all__ = [
     "elu",
     "embedding",
     "feature_alpha_dropout",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -681,5 +684,6 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "triplet_margin_loss",
+    "unfold",
     "upsample",
 ]

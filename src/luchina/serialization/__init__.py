@@ -79,15 +79,14 @@ def save(
 
 
 def _write(file: IO[bytes], structure: bytes, storages: list[Storage]) -> None:
-    writer = Writer(file)
-    writer.add("data.pkl", structure)
-    writer.add(".format_version", b"1")
-    writer.add(".storage_alignment", str(ALIGNMENT).encode())
-    writer.add("byteorder", native_order())
-    for number, storage in enumerate(storages):
-        writer.add(f"data/{number}", _memory(storage))
-    writer.add("version", b"3\n")
-    writer.close()
+    with Writer(file) as writer:
+        writer.add("data.pkl", structure)
+        writer.add(".format_version", b"1")
+        writer.add(".storage_alignment", str(ALIGNMENT).encode())
+        writer.add("byteorder", native_order())
+        for number, storage in enumerate(storages):
+            writer.add(f"data/{number}", _memory(storage))
+        writer.add("version", b"3\n")
 
 
 def _memory(storage: Storage) -> memoryview:

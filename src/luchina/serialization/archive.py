@@ -44,8 +44,13 @@ class Writer:
             for at in range(0, len(view), _CHUNK):
                 member.write(view[at : at + _CHUNK])
 
-    def close(self) -> None:
-        """Write the table of contents."""
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        """Write the table of contents; after a failure, let go of the file."""
+        if kind is not None:
+            self._zip.fp = None  # else it would try once more to write when it is collected
         self._zip.close()
 
 

@@ -1,4 +1,4 @@
-"""Around training: data loading and DLPack."""
+"""Around training: data loading, checkpointing and DLPack."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("data", "dlpack"):
+    if name in ("checkpoint", "data", "dlpack"):
         return importlib.import_module(f"luchina.utils.{name}")
     raise AttributeError(f"module 'luchina.utils' has no attribute '{name}'")

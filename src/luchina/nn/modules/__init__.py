@@ -9,6 +9,7 @@ from luchina.nn.modules.conv import *  # noqa: F403
 from luchina.nn.modules.distance import *  # noqa: F403
 from luchina.nn.modules.dropout import *  # noqa: F403
 from luchina.nn.modules.flatten import *  # noqa: F403
+from luchina.nn.modules.fold import *  # noqa: F403
 from luchina.nn.modules.linear import *  # noqa: F403
 from luchina.nn.modules.loss import *  # noqa: F403
 from luchina.nn.modules.module import Module as Module

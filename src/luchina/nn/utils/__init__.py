@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from luchina.nn.utils import rnn as rnn
 from luchina.nn.utils.clip_grad import clip_grad_norm_ as clip_grad_norm_
 from luchina.nn.utils.clip_grad import clip_grad_value_ as clip_grad_value_
 from luchina.nn.utils.clip_grad import clip_grads_with_norm_ as clip_grads_with_norm_
