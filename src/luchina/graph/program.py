@@ -42,7 +42,6 @@ class Run(NamedTuple):
 
 _lock = threading.RLock()
 _programs: dict[tuple[int, ...], Program] = {}
-_watched: list[weakref.ref] = []  # holders (storages) of Values that were pending when they were recorded
 observers: list[Callable[[Run], None]] = []  # told of every run; ``luchina explain`` listens here
 statistics = {"runs": 0, "programs": 0}
 profiling = False  # take the time of every kernel of programs compiled from now on; ``luchina explain`` sets it
@@ -54,14 +53,15 @@ before_saving: list[Callable[[], None]] = []  # brings ``Value.freed`` up to dat
 
 def watch(holder: Any) -> None:
     """Remember an object whose ``.value`` is pending: it is computed at the next run if it is still alive then."""
-    _watched.append(weakref.ref(holder))
-    if len(_watched) > PENDING_LIMIT:
+    watched = recording.watched
+    watched.append(weakref.ref(holder))
+    if len(watched) > PENDING_LIMIT:
         realize(())
 
 
 def pending_count() -> int:
     """How many holders were watched since the last run; some may be dead."""
-    return len(_watched)
+    return len(recording.watched)
 
 
 def realize(values: Iterable[Value]) -> None:
@@ -73,7 +73,7 @@ def realize(values: Iterable[Value]) -> None:
 def _realize(values: Iterable[Value]) -> None:
     targets: list[Value] = []
     seen: set[Value] = set()
-    for reference in _watched:
+    for reference in recording.watched:
         holder = reference()
         if holder is not None:
             value = holder.value
@@ -86,7 +86,7 @@ def _realize(values: Iterable[Value]) -> None:
             targets.append(value)
     if targets:
         _run(targets)
-    _watched.clear()
+    recording.watched.clear()
     recording.settle()
 
 
@@ -154,11 +154,17 @@ def _saved(targets: list[Value]) -> list[Value]:
 def _run(targets: list[Value]) -> None:
     targets = targets + _saved(targets)
     epoch = recording.epoch
-    signature = tuple([v.key if v.epoch == epoch else key_of(v) for v in targets])
+    signature = tuple([k if (k := v.key) >= 0 and v.epoch == epoch else key_of(v) for v in targets])
     program = _programs.get(signature)
     new = program is None
     if program is None:
-        program = _programs[signature] = _compile(targets)
+        program = _compile(targets)
+        if program is None:  # another thread computed something of this after it was recorded: it is a leaf by now
+            recording.restart()
+            signature = tuple([key_of(v) for v in targets])
+            program = _programs.get(signature) or _compile(targets)
+            assert program is not None, "an expansion read memory of its own"
+        _programs[signature] = program
         statistics["programs"] += 1
     leaves = recording.leaves
     results = program.executable.run(
@@ -211,19 +217,21 @@ def lower_into(nodes: dict[Value, Any], order: Sequence[Value]) -> None:
                 nodes[value] = value.op.lower(*[nodes[s] for s in value.inputs], *value.attrs)
 
 
-def _compile(targets: list[Value]) -> Program:
+def _compile(targets: list[Value]) -> Program | None:
+    """The program of ``targets``; None if their keys speak of Values as pending that are computed by now."""
     from luchina.compiler.build import compile as compile_graph
 
     order, found = walk(targets)
     # Every leaf was counted when it was recorded, but for the numbers that an expansion brought in: they are
     # part of a derivative's formula, the same each time.
-    leaves = [v for v in found if v.epoch == recording.epoch]
-    constants = [v for v in found if v.epoch != recording.epoch]
-    assert all(v.number is not None for v in constants), "an expansion read memory of its own"
+    numbers = {leaf: i for i, leaf in enumerate(recording.leaves)}
+    leaves = [v for v in found if v in numbers]
+    constants = [v for v in found if v not in numbers]
+    if any(v.number is None for v in constants):
+        return None
     executable = compile_graph(lower(order, leaves, targets, constants))
     executable.profiling = profiling
     executable.recorded = [v.op.name for v in order if v.op is not None]
-    numbers = {leaf: i for i, leaf in enumerate(recording.leaves)}
     return Program(
         executable,
         tuple(numbers[v] for v in leaves if v.number is None),

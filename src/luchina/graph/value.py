@@ -82,7 +82,8 @@ class Op:
                     needs_grad = True
                     break
         epoch = recording.epoch
-        key = (self, attrs, needs_grad, *[v.key if v.epoch == epoch else key_of(v) for v in inputs])
+        # The key is read before the epoch that it belongs to: another thread may be writing both (see ``key_of``).
+        key = (self, attrs, needs_grad, *[k if (k := v.key) >= 0 and v.epoch == epoch else key_of(v) for v in inputs])
         entry = _interned.get(key)
         if entry is None:
             entry = _intern(key, self.infer(*inputs, *attrs))
@@ -142,18 +143,18 @@ class Mode(threading.local):
 mode = Mode()
 
 
-class Recording:
-    """What was recorded since the last run.
+class Recording(threading.local):
+    """What this thread recorded since its last run.
 
     Every Value carries a ``key``: a number that stands for its whole structure, the operations down to the leaves,
-    where a leaf
-    counts by the order of its first use in this epoch. Equal keys mean equal programs, so a program is found by the
-    keys
-    of its results, without a walk.
+    where a leaf counts by the order of its first use in this epoch. Equal keys mean equal programs, so a program is
+    found by the keys of its results, without a walk.
 
     Attributes
-        epoch: raised at each run; a key is good in the epoch it was made in.
+        epoch: another one after each run, and in each thread; a key is good in the epoch it was made in.
         leaves: the leaves in order of first use.
+        counted: their keys, since another thread may have overwritten what a shared leaf carries.
+        watched: weak references to holders (storages) of Values that were pending when they were recorded.
         touched: something happened that a remembered backward pass cannot know: a hook, a user's function, a write
             over a Value that the graph may read.
         consumed: the losses that backward has passed over without walking their graph.
@@ -161,11 +162,11 @@ class Recording:
         passed: both, when all that was pending has been computed.
     """
 
-    __slots__ = ("consumed", "epoch", "leaves", "passed", "touched", "walked")
-
     def __init__(self) -> None:
-        self.epoch = 0
+        self.epoch = next(_epochs)
         self.leaves: list[Value] = []
+        self.counted: dict[Value, int] = {}
+        self.watched: list[weakref.ref] = []
         self.touched = False
         self.consumed: list[Value] = []
         self.walked: list[Value] = []
@@ -173,9 +174,17 @@ class Recording:
 
     def restart(self) -> None:
         """After a run: leaves are counted anew."""
-        self.epoch += 1
+        self.epoch = next(_epochs)
         self.leaves.clear()
+        self.counted.clear()
         self.touched = False
+
+    def forget(self, count: int) -> None:
+        """Leaves from number ``count`` on are not counted after all."""
+        for leaf in self.leaves[count:]:
+            leaf.epoch = -1
+            self.counted.pop(leaf, None)
+        del self.leaves[count:]
 
     def settle(self) -> None:
         """After a run that left nothing pending."""
@@ -187,14 +196,15 @@ class Recording:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Record something that stands for itself (a trace), without counting its leaves here."""
-        saved = self.epoch, self.leaves
-        self.epoch, self.leaves = -next(_numbers) - 2, []
+        saved = self.epoch, self.leaves, self.counted
+        self.epoch, self.leaves, self.counted = next(_epochs), [], {}
         try:
             yield
         finally:
-            self.epoch, self.leaves = saved
+            self.epoch, self.leaves, self.counted = saved
 
 
+_epochs = count()
 recording = Recording()
 _interned: dict[Any, tuple[int, Any]] = {}
 _pick_keys: dict[int, list[int]] = {}  # of an operation with several results, by its key: the keys of the results
@@ -211,31 +221,45 @@ def _intern(key: Any, spec: Any) -> tuple[int, Any]:
 
 
 def key_of(value: Value) -> int:
-    """The key of a Value in this epoch, found anew where it is from an earlier one."""
-    epoch = recording.epoch
+    """The key of a Value in this epoch, found anew where it is from an earlier one.
+
+    Threads may share leaves (a model's parameters) and each writes its own key into them. ``epoch`` is written last and
+    cleared first, and a reader reads the key first, so it never takes another thread's key for its own.
+    """
+    epoch, leaves, counted = recording.epoch, recording.leaves, recording.counted
     stack = [value]
+    number = -1
     while stack:
         top = stack[-1]
-        if top.epoch == epoch:
+        number = top.key
+        if number >= 0 and top.epoch == epoch:
             stack.pop()
             continue
         if top.buffer is not None or top.number is not None:
-            # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
-            role = 0 if not top.needs_grad else 1 if top.op is None or top.op.vjp is None else 2
-            leaf_key = (len(recording.leaves), top.shape, top.dtype, top.weak, role)
-            entry = _interned.get(leaf_key) or _intern(leaf_key, None)
-            recording.leaves.append(top)
+            known = counted.get(top)
+            if known is None:
+                # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
+                role = 0 if not top.needs_grad else 1 if top.op is None or top.op.vjp is None else 2
+                leaf_key = (len(leaves), top.shape, top.dtype, top.weak, role)
+                known = counted[top] = (_interned.get(leaf_key) or _intern(leaf_key, None))[0]
+                leaves.append(top)
+            number = known
         else:
-            waiting = [v for v in top.inputs if v.epoch != epoch]
-            if waiting:
-                stack.extend(waiting)
+            inputs, op = top.inputs, top.op
+            if op is None:
+                assert top.buffer is not None, f"{top!r} was let go before it was computed"
+                continue  # another thread has computed it just now
+            keys = [k if (k := v.key) >= 0 and v.epoch == epoch else -1 for v in inputs]
+            if -1 in keys:
+                stack.extend([v for v, k in zip(inputs, keys) if k < 0])
                 continue
-            key = (top.op, top.attrs, top.needs_grad, *[v.key for v in top.inputs])
-            assert top.op is not None, f"{top!r} was let go before it was computed"
-            entry = _interned.get(key) or _intern(key, top.op.infer(*top.inputs, *top.attrs))
-        top.key, top.epoch = entry[0], epoch
+            key = (op, top.attrs, top.needs_grad, *keys)
+            number = (_interned.get(key) or _intern(key, op.infer(*inputs, *top.attrs)))[0]
+        top.epoch = -1
+        top.key = number
+        top.epoch = epoch
         stack.pop()
-    return value.key
+    return number
 
 
 class Value:
