@@ -378,9 +378,13 @@ def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tens
         memory_format: Any = None,
     ) -> Tensor:
         devices.resolve(device)
-        return _finish(
-            wrap_value(fill(tuple(input.shape), as_dtype(dtype) if dtype else input.dtype)), device, requires_grad
-        )
+        from luchina.layout import arranged, order_of
+
+        order, d = order_of(input), as_dtype(dtype) if dtype else input.dtype
+        if order is None or memory_format == "contiguous_format":
+            return _finish(wrap_value(fill(tuple(input.shape), d)), device, requires_grad)
+        whole = fill(tuple([input.shape[axis] for axis in order]), d)
+        return _finish(arranged(whole, order), device, requires_grad)
 
     return make_tensor
 

@@ -10,6 +10,7 @@ from luchina import devices, dtypes
 from luchina.dtypes import dtype
 from luchina.generator import Generator, default_generator
 from luchina.graph.value import from_buffer
+from luchina.layout import arranged, in_order, order_of
 from luchina.runtime import buffers
 from luchina.shape import as_shape
 from luchina.tensor import Tensor, wrap_value
@@ -160,6 +161,15 @@ def randperm(
     return _done(buffer, (n,), dtype, requires_grad)
 
 
+def _like(make_tensor: Any, input: Tensor, *args: Any, requires_grad: bool = False, **kwargs: Any) -> Tensor:
+    """A random tensor in the shape and the memory order of another."""
+    order = order_of(input)
+    if order is None:
+        return make_tensor(*args, tuple(input.shape), requires_grad=requires_grad, **kwargs)
+    result = arranged(make_tensor(*args, tuple([input.shape[a] for a in order]), **kwargs)._read(), order)
+    return result.requires_grad_() if requires_grad else result
+
+
 def rand_like(
     input: Tensor,
     *,
@@ -169,7 +179,7 @@ def rand_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``rand`` in the shape and dtype of another tensor."""
-    return rand(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return _like(rand, input, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
 def randn_like(
@@ -181,12 +191,12 @@ def randn_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``randn`` in the shape and dtype of another tensor."""
-    return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return _like(randn, input, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
 def randint_like(input: Tensor, *args: int, dtype: dtype | None = None, **kwargs: Any) -> Tensor:
     """``randint`` in the shape and dtype of another tensor."""
-    return randint(*args, tuple(input.shape), dtype=dtype or input.dtype, **kwargs)
+    return _like(randint, input, *args, dtype=dtype or input.dtype, **kwargs)
 
 
 def normal(
@@ -285,11 +295,16 @@ def _title(d: dtype) -> str:
 
 
 def _fill(self: Tensor, method: str, generator: Generator | None, *args: Any) -> Tensor:
-    """Fill a tensor from the generator; a window that is not contiguous is filled in its own order."""
+    """Fill a tensor from the generator, in the order in which its elements lie in memory."""
     self._check_writable()
-    buffer, n = _memory(tuple(self.shape), self.dtype)
+    order = order_of(self)
+    shape = tuple(self.shape) if order is None else tuple([self.shape[axis] for axis in order])
+    buffer, n = _memory(shape, self.dtype)
     getattr(_source(generator), method)(buffer, self.dtype.name, n, *args)
-    self._write(from_buffer(buffer, tuple(self.shape), self.dtype))
+    value = from_buffer(buffer, shape, self.dtype)
+    if order is not None:
+        value = in_order(value, [order.index(axis) for axis in range(self.ndim)])
+    self._write(value)
     return self
 
 
