@@ -178,7 +178,7 @@ class Module:
             if self._hooked or _global_hooks:
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
             _name_layer(error, self, args)
             raise
 
