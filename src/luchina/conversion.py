@@ -12,6 +12,7 @@ from luchina.dtypes import dtype
 from luchina.face import expandable, settle, write
 from luchina.graph import program
 from luchina.graph.value import Value, mode, result_dtype
+from luchina.layout import elementwise
 from luchina.ops import creation as ops
 from luchina.ops.movement import CLONE, expand
 from luchina.ops.pointwise import cast
@@ -47,7 +48,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     d = self.dtype if wanted is None else as_dtype(wanted)
     if d is self.dtype:
         return self.clone() if copy else self
-    result = wrap_value(cast(self._read(), d))
+    laid = elementwise(lambda value: cast(value, d), (self,), {})
+    result = wrap_value(cast(self._read(), d)) if laid is None else laid
     settle((self,), result)
     return result
 

@@ -269,7 +269,10 @@ def from_memory(
     buffer = buffers.external(pointer, extent * d.itemsize, owner)
     whole = math.prod(shape) == extent and tuple(strides) == contiguous_strides(shape)
     value = from_buffer(buffer, tuple(shape) if whole else (extent,), d)
-    return make(Tensor, Storage(value, owned_elsewhere=True), Size(shape), tuple(strides), 0, d)
+    result = make(Tensor, Storage(value, owned_elsewhere=True), Size(shape), tuple(strides), 0, d)
+    if not whole:
+        result._moved = True
+    return result
 
 
 def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:

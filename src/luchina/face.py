@@ -16,6 +16,7 @@ from luchina import dtypes
 from luchina.graph import program
 from luchina.graph.value import Value, mode
 from luchina.labels import RULES, Rule
+from luchina.layout import elementwise
 from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import DECLARED, PUBLIC
@@ -24,6 +25,21 @@ from luchina.precision import POLICIES, anywhere, cast_call, region, suspended
 from luchina.tensor import Tensor, alias, wrap_value
 
 _PLAIN = frozenset({int, float, bool, str, type(None), dtypes.dtype})
+
+
+# Their results lie in memory in the order of their operands: see ``luchina.layout``.
+ELEMENTWISE = {
+    "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "asin", "asinh", "atan", "atan2", "atanh",
+    "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "ceil", "celu", "clamp", "clamp_max", "clamp_min", "clone", "cos", "cosh", "digamma", "div", "elu", "eq",
+    "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac",
+    "ge", "gelu", "gt", "hardsigmoid", "hardswish", "hardtanh", "isfinite", "isinf", "isnan", "le",
+    "leaky_relu", "lerp", "lgamma", "log", "log10", "log1p", "log2", "logsigmoid", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "lt",  "maximum", "minimum", "mish", "mul",
+    "ne", "neg", "pow", "reciprocal", "relu", "relu6", "remainder", "round", "rsqrt", "rsub", "selu",
+    "sigmoid", "sign", "silu", "sin", "sinh", "softplus", "sqrt", "square", "sub", "tan", "tanh", "trunc",
+    "where_function", "where_method", "xlogy",
+}  # fmt: skip
 
 
 def read(x: Any) -> Any:
@@ -91,6 +107,7 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
     """The function on tensors that does what ``call`` does on Values. ``out=`` is understood."""
 
     rule = RULES.get(call.__name__)
+    each = call.__name__ in ELEMENTWISE
     policy = POLICIES.get(call.__name__)
 
     @functools.wraps(call)
@@ -102,6 +119,11 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
                     return function(*args, **kwargs)
             given = (*args, *kwargs.values())
             args, kwargs = cast_call(policy, args, kwargs)
+        if each and not (kwargs and any(k in ("out", "self") or isinstance(v, Tensor) for k, v in kwargs.items())):
+            laid = elementwise(call, args, kwargs, rule and (lambda value: _label(rule, value, args, kwargs)))
+            if laid is not None:
+                settle(given, laid)
+                return laid
         if kwargs:
             if "out" in kwargs:
                 return _into(kwargs.pop("out"), function(*args, **kwargs))
@@ -245,6 +267,16 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
             return NotImplemented
         if reflected and name == "div":  # as PyTorch: its rounding, and its derivative reads the result
             return self.reciprocal() * other
+        if not (reflected and name == "pow") and (
+            self._base is not None
+            or self._moved
+            or self._detached
+            or (right.__class__ is Value and (other._base is not None or other._moved or other._detached))
+        ):
+            laid = elementwise(call, (other, self) if reflected else (self, other), {})
+            if laid is not None:
+                settle((self, other), laid)
+                return laid
         left = self._read()
         value = call(right, left) if reflected else call(left, right)
         if reflected_name is not None and reflected and value.needs_grad and value.cell is None:

@@ -6,11 +6,12 @@ A result is row-major, unless an operand's axes were moved (``x.t() + 1`` lies i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from luchina.graph.value import Value
-from luchina.ops.movement import contiguous_strides, permute
-from luchina.tensor import Tensor, make, wrap_value
+from luchina.ops.movement import contiguous_strides, permute, reshape
+from luchina.tensor import Tensor, grad_name, make, wrap_value
 
 
 def memory_order(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
@@ -53,14 +54,65 @@ def order_of(tensor: Tensor) -> tuple[int, ...] | None:
 
 def arranged(value: Value, order: Sequence[int]) -> Tensor:
     """A tensor on memory that holds ``value``, whose axes are a tensor's in ``order``, in row-major order."""
-    whole = wrap_value(value)
-    steps = contiguous_strides(value.shape)
-    shape, strides = [0] * len(order), [0] * len(order)
+    first = wrap_value(value)
+    storage = first._storage
+    whole = storage.value
+    steps = contiguous_strides(whole.shape)
+    back = [0] * len(order)
     for at, axis in enumerate(order):
-        shape[axis], strides[axis] = value.shape[at], steps[at]
-    return make(Tensor, whole._storage, tuple(shape), tuple(strides), 0, value.dtype)
+        back[axis] = at
+    shape, strides = tuple([whole.shape[at] for at in back]), tuple([steps[at] for at in back])
+    result = make(Tensor, storage, shape, strides, 0, whole.dtype)
+    result._moved, result._counter = True, first._counter
+    if whole.needs_grad:
+        shown = permute(whole, tuple(back))
+        shown.label = grad_name(whole)
+        shown.cell = result._counter
+        result._value, result._generation = shown, storage.generation
+    return result
 
 
 def in_order(value: Value, order: Sequence[int]) -> Value:
     """The Value with its axes in ``order``."""
+    return permute(value, tuple(order))
+
+
+def elementwise(
+    call: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], label: Any = None
+) -> Tensor | None:
+    """The result of an elementwise operation where an operand's axes were moved, in the memory order that PyTorch gives
+    it; None where it is row-major. ``label(value)`` names the result's ``grad_fn``."""
+    for x in args:
+        if isinstance(x, Tensor) and (x._base is not None or x._moved or x._detached) and not x.is_contiguous():
+            break
+    else:
+        return None
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    rank = max(x.ndim for x in tensors)
+    shape = [1] * rank
+    for x in tensors:
+        for axis, n in enumerate(x._shape, rank - x.ndim):
+            if n != 1:
+                shape[axis] = n
+    operands = []
+    for x in tensors:
+        steps = [0 if n == 1 != shape[i] else s for i, (n, s) in enumerate(zip(x._shape, x._strides), rank - x.ndim)]
+        operands.append([0] * (rank - x.ndim) + steps)
+    order = memory_order(shape, operands)
+    if order is None:
+        return None
+    value = call(*[_turned(x, rank, order) if isinstance(x, Tensor) else x for x in args], **kwargs)
+    if value.__class__ is not Value:
+        return None
+    if label is not None:
+        label(value)
+    return arranged(value, order)
+
+
+def _turned(x: Tensor, rank: int, order: Sequence[int]) -> Value:
+    value = x._read()
+    if not value.shape:
+        return value
+    if len(value.shape) < rank:
+        value = reshape(value, (1,) * (rank - len(value.shape)) + value.shape)
     return permute(value, tuple(order))

@@ -191,7 +191,12 @@ def randn_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``randn`` in the shape and dtype of another tensor."""
-    return _like(randn, input, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    if order_of(input) is None:
+        return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    from luchina.creation import empty_like
+
+    result = empty_like(input, dtype=dtype, device=device).normal_()
+    return result.requires_grad_() if requires_grad else result
 
 
 def randint_like(input: Tensor, *args: int, dtype: dtype | None = None, **kwargs: Any) -> Tensor:

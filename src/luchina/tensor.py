@@ -171,6 +171,7 @@ class Tensor:
     # What few tensors have lies in the instance's dictionary; these are the values of all others.
     _base: Tensor | None = None  # the tensor that this one is a view of
     _detached = False  # reads and writes the memory without its gradient history
+    _moved = False  # its axes are in another order than row-major, though it is not a view
     _leaf = False  # a leaf that wants a gradient
     _hooks: TensorHooks | None = None
     _grad: Tensor | None = None
@@ -243,6 +244,8 @@ class Tensor:
             value = strided(self._base._read(), self._shape, self._strides, self._offset)
         else:
             value = self._window(storage.value)
+            if self._moved and value.needs_grad and value is not storage.value:
+                value.label = grad_name(storage.value)
             if self._hooks is not None:
                 value.hooks = self._hooks
         if value.cell is not self._counter:
@@ -882,7 +885,7 @@ _NOT_A_LEAF = (
     "were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, see "
     "https://github.com/pytorch/pytorch/pull/103001"
 )
-_INTERNAL = frozenset({"_base", "_detached", "_leaf", "_hooks", "_grad", "_multi_view"})
+_INTERNAL = frozenset({"_base", "_moved", "_detached", "_leaf", "_hooks", "_grad", "_multi_view"})
 
 
 class UntypedStorage:

@@ -11,6 +11,7 @@ from typing import Any
 
 from luchina import Tensor, face, no_grad, zeros
 from luchina.graph.value import scalar
+from luchina.layout import arranged, in_order, order_of
 from luchina.ops import norm
 from luchina.ops.dropout import DROPOUT
 from luchina.ops.registry import PUBLIC
@@ -31,18 +32,12 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         return input
     if p == 1:
         return input * zeros((), dtype=input.dtype)
-    mask = _keep_mask_like(input, 1 - p)
-    return wrap_value(DROPOUT(input._read(), mask._read(), scalar(1.0 - p)))
-
-
-def _keep_mask_like(input: Tensor, p: float) -> Tensor:
-    """A mask drawn in the order of the input's memory, as PyTorch draws it (seen when its axes were moved)."""
-    shape = tuple(input.shape)
-    if input.is_contiguous() or input.numel() == 0 or 0 in input.stride():
-        return keep_mask(shape, p)
-    order = sorted(range(len(shape)), key=lambda axis: -input.stride(axis))
-    mask = keep_mask(tuple(shape[axis] for axis in order), p)
-    return mask.permute([order.index(axis) for axis in range(len(shape))])
+    order, value, keep = order_of(input), input._read(), scalar(1.0 - p)
+    if order is None:
+        return wrap_value(DROPOUT(value, keep_mask(tuple(input.shape), 1 - p)._read(), keep))
+    # The mask is drawn in the order of the input's memory, as PyTorch draws it.
+    turned = in_order(value, order)
+    return arranged(DROPOUT(turned, keep_mask(turned.shape, 1 - p)._read(), keep), order)
 
 
 def batch_norm(
