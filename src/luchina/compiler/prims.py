@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 INTS = frozenset({"int8", "int16", "int32", "int64", "uint8"})
@@ -397,6 +398,84 @@ def attention_backward(
     dq = Node("attention_backward", inputs, shape, dtype, (scale, causal, parts, parts > 1))
     dk = Node("attention_dk", (dq,), laid_out(k), q.dtype, (False,))
     return dq, dk, Node("attention_dv", (dq,), laid_out(v), q.dtype, (False,))
+
+
+# ---- recurrent layers
+
+
+class Cell(NamedTuple):
+    """A kind of recurrent cell: what there is of it, in chunks of H."""
+
+    gates: int
+    kept: int
+    """Chunks a step that forward keeps for backward besides h and c."""
+    has_c: bool
+    biased: bool
+    """The projection of h has a bias of its own, and a gradient other than the input's projection."""
+
+    @property
+    def carries(self) -> bool:
+        """Backward carries something from step to step besides the product with the recurrent weights."""
+        return self.has_c or self.biased
+
+
+CELLS = {
+    "LSTM": Cell(4, 4, True, False),
+    "GRU": Cell(3, 4, False, True),
+    "RNN_TANH": Cell(1, 0, False, False),
+    "RNN_RELU": Cell(1, 0, False, False),
+}
+
+
+class Sections(NamedTuple):
+    """Where in the result of ``recurrence`` c and what is kept begin, and its size."""
+
+    c: int
+    kept: int
+    size: int
+
+
+def recurrence_sections(mode: str, steps: int, batch: int, hidden: int, keep: bool) -> Sections:
+    """The result of ``recurrence``: h before and after each step ``(T+1, B, H)``; c likewise, or only the last one
+    ``(B, H)`` where nothing is kept; the chunks kept for backward ``(T, B, kept · H)``."""
+    cell, state = CELLS[mode], batch * hidden
+    c = (steps + 1) * state
+    kept = c + (0 if not cell.has_c else c if keep else state)
+    return Sections(c, kept, kept + (steps * cell.kept * state if keep else 0))
+
+
+def recurrence(
+    mode: str, x: Node, h0: Node, c0: Node | None, bias: Node | None, w: Node, reverse: bool, keep: bool
+) -> Node:
+    """All steps of a layer of ``CELLS[mode]``: ``x (T, B, G·H)`` projected inputs, ``h0``, ``c0 (B, H)``,
+    ``w (G·H, H)`` and ``bias (G·H,)`` of the projection of h. One flat result, see ``recurrence_sections``; with
+    ``reverse`` the steps go from the last to the first, and "before" step t is row t+1."""
+    cell = CELLS[mode]
+    steps, batch, width = x.shape
+    hidden = w.shape[1]
+    _require((c0 is not None, bias is not None) == (cell.has_c, cell.biased), "recurrence", mode)
+    _require(width == cell.gates * hidden and w.shape == (width, hidden) and x.size > 0, "recurrence", x, w)
+    _require(all(s is None or s.shape == (batch, hidden) for s in (h0, c0)), "recurrence", h0, c0)
+    inputs = tuple(node for node in (x, h0, c0, bias, w) if node is not None)
+    _require(x.dtype in ("float32", "float64") and all(i.dtype == x.dtype for i in inputs), "recurrence", inputs)
+    size = recurrence_sections(mode, steps, batch, hidden, keep).size
+    return Node("recurrence", inputs, (size,), x.dtype, (mode, reverse, keep))
+
+
+def recurrence_backward(
+    mode: str, g: Node, gh: Node, gc: Node | None, trace: Node, w: Node, steps: int, reverse: bool
+) -> Node:
+    """The derivative of ``recurrence``, from the cotangents ``g (T, B, H)`` of every h (or ``(1, B, H)``, the same for
+    every step) and ``gh``, ``gc (B, H)`` of the last h and c, and the forward pass's result. One flat result: the
+    gradient of x ``(T, B, G·H)``; that of the projection of h, for a cell that is ``biased``; for a cell that
+    ``carries``, the gradient of c0 or the share of h0's that is not a product ``(B, H)``."""
+    cell = CELLS[mode]
+    batch, hidden = g.shape[1:]
+    _require(g.shape[0] in (1, steps) and (gc is not None) == cell.has_c, "recurrence_backward", mode, g)
+    _require(trace.size == recurrence_sections(mode, steps, batch, hidden, True).size, "recurrence_backward", trace)
+    size = steps * batch * cell.gates * hidden * (2 if cell.biased else 1) + (batch * hidden if cell.carries else 0)
+    inputs = tuple(node for node in (g, gh, gc, trace, w) if node is not None)
+    return Node("recurrence_backward", inputs, (size,), g.dtype, (mode, reverse, steps))
 
 
 # ---- reading a graph

@@ -18,6 +18,7 @@ from luchina.compiler.contract import CONTRACTIONS, ContractionGroup, window_of
 from luchina.compiler.group import REDUCTIONS, Group, NeedsMemory
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import MOVEMENT, POINTWISE, Node
+from luchina.compiler.recurrence.plan import RecurrenceKernels
 from luchina.compiler.tables import TableKernels
 from luchina.compiler.task import Storage, Task, Window, contiguous
 
@@ -34,7 +35,7 @@ LOOK_AHEAD = 8
 MAX_NESTED = 16
 
 
-class Scheduler(TableKernels, AttentionKernels):
+class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
     """Plans one program. Afterwards: ``tasks``, ``storages`` (by table slot) and ``results`` (a storage per output)."""
 
     def __init__(self, outputs: Sequence[Node], donated: Sequence[int] = ()) -> None:
@@ -503,10 +504,12 @@ class Scheduler(TableKernels, AttentionKernels):
 
 
 # Primitives whose operands are read from memory.
-_FROM_MEMORY = CONTRACTIONS | {"scatter", "scan", "argsort", "strided", "take", "attention", "attention_backward"}
+_FROM_MEMORY = CONTRACTIONS | {"scatter", "scan", "argsort", "strided", "take"}
+_FROM_MEMORY |= {"attention", "attention_backward", "recurrence", "recurrence_backward"}
 
 # Primitives whose kernels write row-major results only.
 _CONTIGUOUS = frozenset({"update", "scatter", "scan", "argsort", "attention", "attention_lse", "attention_backward"})
+_CONTIGUOUS |= {"recurrence", "recurrence_backward"}
 
 _SOURCES = frozenset({"input", "const", "scalar", "iota", "take"})
 

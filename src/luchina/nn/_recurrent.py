@@ -1,15 +1,18 @@
 """Recurrent layers as functions: one call is one layer in one direction.
 
-All input projections of a layer are one matrix product; only the recurrence itself goes step by step.
+All input projections of a layer are one matrix product. The recurrence itself is one operation with a kernel of its own
+(``ops/recurrent.py``), or goes step by step where there is none: 16-bit floats, projected states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import luchina
 from luchina import Tensor
 from luchina.nn import engine
+from luchina.precision import region
 
 State = tuple[Tensor, ...]
 # A cell takes the projected input (N, G), the state, and the recurrent weights; it returns the new state, whose first
@@ -67,6 +70,8 @@ def layer(
     reverse: bool = False,
 ) -> tuple[Tensor, State]:
     """One layer in one direction: input (T, N, I) and state (N, H) to output (T, N, H) and the last state."""
+    if w_hr is None and _has_kernel(input, state, w_ih, w_hh):
+        return _whole(mode, input, state, w_ih, w_hh, b_ih, b_hh, reverse)
     step = STEPS[mode]
     weights = (w_hh, b_hh) if w_hr is None else (w_hh, b_hh, w_hr)
     projected = engine.linear(input, w_ih, b_ih).unbind(0)
@@ -77,6 +82,36 @@ def layer(
     if reverse:
         outputs.reverse()
     return luchina.stack(outputs), state
+
+
+def _has_kernel(*tensors: Any) -> bool:
+    """float32 or float64 throughout, not empty, and no region of autocast."""
+    input, state, w_ih, w_hh = tensors
+    dtype = input.dtype
+    same = all(t.dtype is dtype for t in (*state, w_ih, w_hh))
+    return same and dtype in (luchina.float32, luchina.float64) and input.numel() > 0 and region.dtype is None
+
+
+def _whole(
+    mode: str,
+    input: Tensor,
+    state: State,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, State]:
+    """A layer as two operations: the projection of all inputs, and all steps."""
+    bias = None
+    if mode == "GRU":  # r multiplies W_hn h + b_hn, so that b_hh cannot be added to the input's projection
+        bias = luchina.zeros(w_hh.shape[0], dtype=w_hh.dtype) if b_hh is None else b_hh
+    elif b_ih is not None and b_hh is not None:
+        b_ih = b_ih + b_hh
+    projected = engine.linear(input, w_ih, b_ih)
+    c = state[1] if mode == "LSTM" else None
+    output, *last = engine.recurrent_layer(mode, projected, state[0], c, w_hh, bias, reverse)
+    return output, tuple(last)
 
 
 def network(

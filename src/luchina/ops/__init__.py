@@ -17,6 +17,7 @@ from luchina.ops import (  # noqa: F401
     padding,
     pointwise,
     pool,
+    recurrent,
     reduce,
     select,
     sort,

@@ -1,0 +1,111 @@
+"""Packs the recurrent weights (G · H, H) into panels as wide as the micro-kernel's tile: ``[panel][k][column]``.
+
+Forward multiplies by the transpose, so columns are gates' units and k goes over h; backward multiplies by the matrix
+itself, so columns are units of h and k goes over the gates' units. Units are padded with zeros to whole vectors. A
+block is one vector of columns.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from luchina.compiler.body import ITEMSIZE
+from luchina.compiler.contraction import lanes as v
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, module, vector
+from luchina.compiler.kernel import Kernel, kernel_name
+from luchina.compiler.target import Target
+
+
+class Packing(NamedTuple):
+    """One kernel; its parameters are ``w``, ``out``, then H, units (vectors of H), gates and k_vectors."""
+
+    direction: str
+    dtype: str
+    nv: int
+
+    def kernel(self) -> Kernel:
+        key = f"recurrence packing 1 {self.direction} {self.dtype} {self.nv}"
+        return Kernel(None, key, lambda target: self._emit(target, kernel_name(key)))
+
+    def _emit(self, target: Target, name: str) -> str:
+        e = Emitter()
+        numbers = [e.load("i64", e.gep("i64", Operand("ptr", "%params"), i), 8) for i in range(8)]
+        w, out = (
+            e.gep("i8", e.load("ptr", e.gep("ptr", Operand("ptr", "%table"), numbers[i]), 8), numbers[i + 1])
+            for i in (0, 2)
+        )
+        lanes = target.lanes(self.dtype)
+        write = _Writer(e, self.dtype, lanes, self.nv, w, out, *numbers[4:])
+        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as loop:
+            (write.turned if self.direction == "forward" else write.straight)(loop.index)
+        return module([e.function(name)], e.declarations, target.triple)
+
+
+class _Writer:
+    def __init__(
+        self,
+        e: Emitter,
+        dtype: str,
+        lanes: int,
+        nv: int,
+        w: Operand,
+        out: Operand,
+        width: Operand,
+        units: Operand,
+        gates: Operand,
+        k_vectors: Operand,
+    ) -> None:
+        self.e, self.lanes, self.nv = e, lanes, nv
+        self.element, self.size = STORAGE_TYPE[dtype], ITEMSIZE[dtype]
+        self.wide = vector(self.element, lanes)
+        self.w, self.out = w, out
+        self.width, self.units, self.gates, self.k_vectors = width, units, gates, k_vectors
+
+    def _column(self, number: Operand) -> Operand:
+        """Where column vector ``number`` begins in its panel."""
+        e = self.e
+        panel = e.bin("udiv", number, e.i64(self.nv))
+        within = e.mul(e.sub(number, e.mul(panel, self.nv)), self.lanes)
+        start = e.mul(e.mul(panel, self.k_vectors), self.lanes * self.nv * self.lanes)
+        return e.gep(self.element, self.out, e.add(start, within))
+
+    def _store(self, value: Operand, column: Operand, k: Operand) -> None:
+        place = self.e.gep(self.element, column, self.e.mul(k, self.nv * self.lanes))
+        self.e.store(value, place, self.size)
+
+    def _row(self, row: Operand, first: Operand, count: Operand) -> Operand:
+        """``count`` elements of a row of the weights from column ``first`` on, then zeros; ``count`` may be 0 or less,
+        or more than the lanes."""
+        e = self.e
+        place = e.gep(self.element, self.w, e.add(e.mul(row, self.width), first))
+        return v.masked_load(e, self.wide, place, v.below(e, count, self.lanes))
+
+    def turned(self, number: Operand) -> None:
+        """Squares of a gate's units by h's, transposed."""
+        e, lanes = self.e, self.lanes
+        gate = e.bin("udiv", number, self.units)
+        unit = e.mul(e.sub(number, e.mul(gate, self.units)), lanes)
+        column = self._column(number)
+        exists = e.icmp("slt", gate, self.gates)
+        with e.loop(e.i64(0), self.units) as loop:
+            k = e.mul(loop.index, lanes)
+            left = e.sub(self.width, k)
+            rows = []
+            for lane in range(lanes):
+                valid = e.bin("and", exists, e.icmp("slt", e.add(unit, lane), self.width))
+                row = e.add(e.add(e.mul(gate, self.width), unit), lane)
+                rows.append(self._row(row, k, e.select(valid, left, e.i64(0))))
+            for i, values in enumerate(v.transpose(e, rows)):
+                self._store(values, column, e.add(k, i))
+
+    def straight(self, number: Operand) -> None:
+        """Rows of the weights where they are, gate by gate."""
+        e, lanes = self.e, self.lanes
+        column = self._column(number)
+        first = e.mul(number, lanes)
+        left = e.sub(self.width, first)
+        padded = e.mul(self.units, lanes)
+        with e.loop(e.i64(0), self.gates) as gate, e.loop(e.i64(0), padded) as loop:
+            row = e.add(e.mul(gate.index, self.width), loop.index)
+            count = e.select(e.icmp("slt", loop.index, self.width), left, e.i64(0))
+            self._store(self._row(row, first, count), column, e.add(e.mul(gate.index, padded), loop.index))
