@@ -94,6 +94,13 @@ CASES += [
      (random(1, 2, 40, 72),)),
     (f"{SDPA}(x[..., ::2], y[..., ::2], z[..., ::3])", LONG),
     (f"{SDPA}(x.transpose(2, 3), y[:, :, :70].transpose(2, 3), z[:, :, :20])", LONG),
+    (f"{SDPA}(x[:, :, :3], y, z)", LONG),
+    (f"{SDPA}(x[:, :, :3], y, z, is_causal=True)", LONG),
+    (f"{SDPA}(x[:, :, :1], y[:, :1], z[:, :1])", LONG),
+    (f"{SDPA}(x[:, :, :3], y, z, attn_mask=w.detach())", (*LONG, random(4, 3, 101))),
+    (f"{SDPA}(x[:, :, :3], y, z, attn_mask=w.detach() > 0)", (*LONG, random(4, 2, 1, 1, 101))),
+    (f"{SDPA}(x, y, z, enable_gqa=True)",
+     (random(1, 2, 6, 2, 8), random(2, 2, 2, 70, 8), random(3, 2, 2, 70, 8))),
     (f"{SDPA}(x, y, z, is_causal=True, enable_gqa=True)",
      (random(1, 2, 6, 70, 8), random(2, 2, 2, 70, 8), random(3, 2, 2, 70, 8))),
     (f"{SDPA}(x, y, z, attn_mask=w.detach() > 0, enable_gqa=True)",
@@ -137,12 +144,13 @@ def _both(check) -> tuple:
     return check(torch), check(luchina)
 
 
-def test_a_query_that_may_attend_to_nothing_gives_zeros_and_takes_no_gradient() -> None:
-    mask = np.ones((5, 6), bool)
+@pytest.mark.parametrize("keys", [6, 66])
+def test_a_query_that_may_attend_to_nothing_gives_zeros_and_takes_no_gradient(keys: int) -> None:
+    mask = np.ones((5, keys), bool)
     mask[2] = False
 
     def run(module) -> list[np.ndarray]:
-        q, k, v = (module.tensor(random(i, 1, 2, n, 4), requires_grad=True) for i, n in enumerate((5, 6, 6)))
+        q, k, v = (module.tensor(random(i, 1, 2, n, 4), requires_grad=True) for i, n in enumerate((5, keys, keys)))
         out = module.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=module.tensor(mask))
         out.sum().backward()
         return [x.detach().numpy() for x in (out, q.grad, k.grad, v.grad)]

@@ -52,7 +52,7 @@ _C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bf
 
 def _check(query: Value, key: Value, value: Value, mask: Value | None, is_causal: bool) -> None:
     names = [_C_NAMES[x.dtype.name] for x in (query, key, value)]
-    if len(set(names)) > 1:
+    if not names[0] == names[1] == names[2]:
         raise RuntimeError(
             f"Expected query, key, and value to have the same dtype, but got query.dtype: {names[0]} key.dtype: "
             f"{names[1]} and value.dtype: {names[2]} instead."
@@ -127,6 +127,7 @@ def _turned(x: Value) -> Value:
 # Inputs are query, key, value, then the mask if there is one, then the logarithms of Σ exp if a gradient may be asked
 # for; attributes are the scale, whether it is causal, whether there is a mask.
 
+FEW_QUERIES, MANY_KEYS = 8, 64
 PARTS = 16  # so many blocks of work at least, where the keys can be divided
 PART_KEYS = 64
 
@@ -175,13 +176,54 @@ def _heads_first(x: Node, lead: tuple[int, ...]) -> Node:
     return p.reshape(p.permute(x, (0, 2, 3, 1, 4)), (*lead, x.shape[1], x.shape[4]))
 
 
+def _is_lookup(q: Node, k: Node) -> bool:
+    """A few queries and many keys, as when a model writes token after token: two products of few rows are quicker."""
+    return q.shape[-2] <= FEW_QUERIES and k.shape[-2] >= MANY_KEYS and q.dtype in ("float32", "float64")
+
+
+def _look_up(q: Node, k: Node, v: Node, rest: tuple) -> tuple[Node, Node]:
+    """The result and the logarithms of Σ exp, by products over all keys: a row of scores for each query."""
+    scale, causal, masked = rest[-3:]
+    full_lead, full_queries = _lead(q, k, v), q.shape[-2]
+    if full_lead and k.shape[:-2] == v.shape[:-2] == (*full_lead[:-1], 1) and not (causal or masked):
+        # Heads that share their keys are so many more queries.
+        q = p.expand(q, (*full_lead, *q.shape[-2:]))
+        q = p.reshape(q, (*full_lead[:-1], 1, full_lead[-1] * full_queries, q.shape[-1]))
+    (q, k, v), mask, scale, causal = _kernel_inputs(q, k, v, rest)
+    lead = q.shape[:3]
+    flat = [p.reshape(x, (math.prod(lead), *x.shape[3:])) for x in (q, k, v)]
+    scaled = p.binary("mul", flat[0], p.const(scale, q.dtype))
+    scores = p.dot(scaled, p.permute(flat[1], (0, 2, 1)))
+    if causal:
+        scores = _lower_causal(scores)
+    elif mask is not None:
+        mask = p.reshape(mask, scores.shape)
+        if mask.dtype == "bool":
+            scores = p.where(mask, scores, p.const(-math.inf, q.dtype))
+        else:
+            scores = p.binary("add", scores, p.cast(mask, q.dtype))
+    most = p.reduce("max", scores, (2,))
+    base = p.where(p.binary("eq", most, p.const(-math.inf, q.dtype)), p.const(0.0, q.dtype), most)
+    weights = p.unary("exp", p.binary("sub", scores, p.reshape(base, (*base.shape, 1))))
+    total = p.reduce("sum", weights, (2,))
+    none = p.binary("eq", total, p.const(0.0, q.dtype))
+    shares = p.binary("div", weights, p.reshape(p.where(none, p.const(1.0, q.dtype), total), (*total.shape, 1)))
+    lse = p.where(none, p.const(math.inf, q.dtype), p.binary("add", base, p.unary("log", total)))
+    out = p.reshape(p.dot(shares, flat[2]), (*full_lead, full_queries, v.shape[4]))
+    return out, p.reshape(lse, (*full_lead, full_queries))
+
+
 def _lower(q: Node, k: Node, v: Node, *rest: Any) -> Node:
-    return _heads_first(_attention_node(q, k, v, rest), _lead(q, k, v))
+    lead = _lead(q, k, v)
+    if _is_lookup(q, k):
+        return _look_up(q, k, v, rest)[0]
+    return _heads_first(_attention_node(q, k, v, rest), lead)
 
 
 def _lower_lse(q: Node, k: Node, v: Node, *rest: Any) -> Node:
-    node = p.attention_lse(_attention_node(q, k, v, rest))
-    return p.reshape(node, (*_lead(q, k, v), q.shape[-2]))
+    if _is_lookup(q, k):
+        return _look_up(q, k, v, rest)[1]
+    return p.reshape(p.attention_lse(_attention_node(q, k, v, rest)), (*_lead(q, k, v), q.shape[-2]))
 
 
 def _vjp(g: Value, value: Value) -> tuple:
@@ -242,6 +284,8 @@ def _fits(q: Value, k: Value, v: Value, mask: Value | None, grouped: bool) -> bo
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         return False
     leads = [x.shape[:-2] for x in (q, k, v)]
+    if mask is None and not grouped and leads[0] == leads[1] == leads[2]:
+        return True
     if grouped:
         return len({(*lead[:-1], len(lead)) for lead in leads}) == 1 and leads[1] == leads[2] and mask is None
     lead = list(leads[0])
