@@ -244,7 +244,11 @@ class Tensor:
             value = strided(self._base._read(), self._shape, self._strides, self._offset)
         else:
             value = self._window(storage.value)
-            if self._moved and value.needs_grad and value is not storage.value:
+            if self._base is not None and value.needs_grad:
+                # A view whose memory was written through another tensor: PyTorch's name for its new history.
+                value = alias(value) if value is storage.value else value
+                value.label = "AsStridedBackward0"
+            elif self._moved and value.needs_grad and value is not storage.value:
                 value.label = grad_name(storage.value)
             if self._hooks is not None:
                 value.hooks = self._hooks
@@ -301,6 +305,8 @@ class Tensor:
                 before, mode.grad = mode.grad, True
                 result = REWRITE(old, result)
                 mode.grad = before
+        if self._base is not None and result.needs_grad:
+            result.label = "CopySlices"
         storage.set(result)
         self._counter.version += 1
         if self._hooks is not None and not self._leaf:
