@@ -27,11 +27,13 @@ class Refused(RuntimeError):
 
 
 class Compiler:
-    """A context and a target machine, for one thread at a time."""
+    """A context and a target machine, for one thread at a time: a thread that an interrupted call left behind may still
+    be busy with it."""
 
     def __init__(self, target: Target) -> None:
         self._machine = _new_machine(target)
         self._context = llvm.create_context()
+        self._busy = threading.Lock()
 
     def object_code(self, text: str) -> bytes:
         """The relocatable object of a module.
@@ -39,7 +41,10 @@ class Compiler:
         Raises:
             Refused: if the text cannot be parsed, is not well formed or cannot be compiled.
         """
-        module = self._parse(text)
+        with self._busy:
+            return self._emit(self._parse(text))
+
+    def _emit(self, module: llvm.ModuleRef) -> bytes:
         emit = getattr(getattr(ffi.lib, "_lib_handle", None), "LLVMPY_TargetMachineEmitToMemory", None)
         if emit is None:  # another llvmlite than the one this was written for: go through its lock
             return self._machine.emit_object(module)
@@ -54,11 +59,13 @@ class Compiler:
 
     def assembly(self, text: str) -> str:
         """The assembly of a module."""
-        return self._machine.emit_assembly(self._parse(text))
+        with self._busy:
+            return self._machine.emit_assembly(self._parse(text))
 
     def functions(self, text: str) -> list[str]:
         """Names of the functions that a module defines."""
-        return [f.name for f in self._parse(text).functions if not f.is_declaration]
+        with self._busy:
+            return [f.name for f in self._parse(text).functions if not f.is_declaration]
 
     def _parse(self, text: str) -> llvm.ModuleRef:
         try:
@@ -70,52 +77,50 @@ class Compiler:
 
 
 def compile_all(target: Target, texts: Iterable[str]) -> list[bytes]:
-    """Objects of all modules, in order. The texts are taken (and so made) by the calling thread, while others compile
-    those that are there already; then it compiles too.
+    """Objects of all modules, in order. The calling thread takes the texts (and so makes them), others compile.
+
+    LLVM is not called from the calling thread: Python raises an interrupt (Ctrl-C) in the main thread only, and one that
+    came while llvmlite holds its lock would leave it locked for good. An interrupted call returns at once; its threads
+    end after the module that they are at.
 
     Raises:
         Refused: as ``Compiler.object_code``; its ``index`` says which text.
     """
-    waiting: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
-    results: dict[int, bytes] = {}
-    failures: dict[int, BaseException] = {}
-    finished = threading.Event()
+    waiting: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[int, bytes | Exception]] = queue.SimpleQueue()
+    stopped = threading.Event()
 
-    def work(compiler: Compiler, patient: bool) -> None:
-        while not failures:
+    def work(number: int) -> None:
+        while (task := waiting.get()) is not None and not stopped.is_set():
+            index, text = task
             try:
-                index, text = waiting.get(timeout=0.001) if patient else waiting.get_nowait()
-            except queue.Empty:
-                if finished.is_set() or not patient:
-                    return
-                continue
-            try:
-                results[index] = compiler.object_code(text)
+                done.put((index, _compiler(target, number).object_code(text)))
             except Exception as error:
-                failures[index] = error
+                done.put((index, error))
 
-    helpers: list[threading.Thread] = []
-    count = 0
+    threads = count = 0
+    results: dict[int, bytes] = {}
+    failures: dict[int, Exception] = {}
     try:
         for count, text in enumerate(texts, 1):
             waiting.put((count - 1, text))
-            if count > 1 and len(helpers) < min(MAX_THREADS, os.cpu_count() or 1) - 1:
-                helper = threading.Thread(target=work, args=(_compiler(target, len(helpers) + 1), True), daemon=True)
-                helper.start()
-                helpers.append(helper)
-        finished.set()
-        work(_compiler(target, 0), False)
-    except BaseException as error:  # an emitter's fault, or Ctrl-C: the helpers end after what they are at
-        failures.setdefault(count, error)
-        raise
+            if threads < min(MAX_THREADS, os.cpu_count() or 1):
+                threading.Thread(target=work, args=(threads,), daemon=True).start()
+                threads += 1
+        for _ in range(count):
+            index, result = done.get()
+            if isinstance(result, Exception):
+                failures[index] = result
+                break
+            results[index] = result
     finally:
-        finished.set()
-        for helper in helpers:
-            helper.join()
+        stopped.set()
+        for _ in range(threads):
+            waiting.put(None)
     if failures:
-        index = min(failures)
-        failures[index].index = index  # type: ignore[attr-defined]
-        raise failures[index]
+        index, failure = failures.popitem()
+        failure.index = index  # type: ignore[attr-defined]
+        raise failure
     return [results[index] for index in range(count)]
 
 
