@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from math import gcd
 from typing import NamedTuple
 
-from luchina.compiler.contraction import plan
+from luchina.compiler.contraction import plan, winograd
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import magic
 from luchina.compiler.target import Target
@@ -58,6 +58,11 @@ def conv2d(
     out_channels, channels, *taps = w_shape
     rows, columns = _output_size(size, taps, stride, padding, dilation)
     per_group = out_channels // groups
+    before = (padding[0][0], padding[1][0])
+    result = (images, rows, columns)
+    if _is_plain(taps, stride, dilation) and winograd.fits(x, outs, epilogue, result, channels, per_group):
+        sizes = (images, *size), result, (groups, per_group, channels)
+        return winograd.conv(x, w, per_group * w.strides[0], outs, epilogue, sizes, before, groups, target, temporary)
     w_o, w_c, w_h, w_w = w.strides
     flat = w_c == taps[0] * w_h and w_h == taps[1] * w_w
     axes = [_Axis(s, d, -p[0], n) for s, d, p, n in zip(stride, dilation, padding, size, strict=True)]
@@ -105,6 +110,13 @@ def conv2d_input(
     out_channels, channels, *taps = w_shape
     g_size = _output_size(size, taps, stride, padding, dilation)
     per_group = out_channels // groups
+    if _is_plain(taps, stride, dilation) and winograd.fits(g, outs, epilogue, (images, *size), per_group, channels):
+        # The convolution of g with the window turned round.
+        w_o, w_c, w_h, w_w = w.strides
+        turned = Window(w.slot, w.offset + 2 * w_h + 2 * w_w, (w_c, w_o, -w_h, -w_w), w.dtype)
+        before = (2 - padding[0][0], 2 - padding[1][0])
+        sizes = (images, *g_size), (images, *size), (groups, channels, per_group)
+        return winograd.conv(g, turned, per_group * w_o, outs, epilogue, sizes, before, groups, target, temporary)
     calls = []
     for row_phase in range(min(stride[0], size[0])):
         for column_phase in range(min(stride[1], size[1])):
@@ -192,6 +204,11 @@ def conv2d_weight(
         ),
     )
     return plan.calls(problem, target, temporary)
+
+
+def _is_plain(taps: Sequence[int], stride: Pair, dilation: Pair) -> bool:
+    """Whether a window of 3×3 moves by single steps."""
+    return tuple(taps) == (3, 3) and stride == dilation == (1, 1)
 
 
 def _output_size(
