@@ -79,9 +79,9 @@ class Compiler:
 def compile_all(target: Target, texts: Iterable[str]) -> list[bytes]:
     """Objects of all modules, in order. The calling thread takes the texts (and so makes them), others compile.
 
-    LLVM is not called from the calling thread: Python raises an interrupt (Ctrl-C) in the main thread only, and one that
-    came while llvmlite holds its lock would leave it locked for good. An interrupted call returns at once; its threads
-    end after the module that they are at.
+    LLVM is not called from the calling thread: Python raises an interrupt (Ctrl-C) in the main thread only, and one
+    that came while llvmlite holds its lock would leave it locked for good. An interrupted call returns at once; its
+    threads end after the module that they are at.
 
     Raises:
         Refused: as ``Compiler.object_code``; its ``index`` says which text.
