@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from luchina.compiler import contraction, movement
 from luchina.compiler.body import ITEMSIZE, Body, Instruction
-from luchina.compiler.group import REDUCTIONS, Group, NeedsMemory
+from luchina.compiler.group import MAX_INSTRUCTIONS, REDUCTIONS, Group, NeedsMemory
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import Node
 from luchina.compiler.target import host
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONTRACTIONS = frozenset({"dot", "conv2d", "conv2d_input", "conv2d_weight"})
 
+# Inner products shorter than this leave most of a vector empty.
+MIN_DEPTH = 32
+
 # More operands than this in an epilogue cost registers that the accumulators need.
 MAX_EXTRA = 8
 
@@ -30,38 +33,36 @@ class ContractionGroup(Group):
     """``node``, a contraction, and what is done to its elements before they are written."""
 
     def __init__(self, scheduler: Scheduler, node: Node) -> None:
-        super().__init__(scheduler, node.shape)
         self.node = node
+        super().__init__(scheduler, node.shape)
         self.operands = tuple(scheduler.view(source) for source in node.inputs)
-        self.builder.ops.append(node.op)
-        value = self.builder.instruction("accumulated", node.dtype)
-        self.builder.assume(node, self.builder.kept, value)
         self.members = [node]
-        self.values = [(value, self.builder.kept)]
+        self._lower(node)
+
+    def _new_builder(self) -> LoopBuilder:
+        builder = super()._new_builder()
+        builder.ops.append(self.node.op)
+        builder.assume(self.node, builder.kept, builder.instruction("accumulated", self.node.dtype))
+        return builder
 
     def accepts(self, node: Node) -> bool:
-        return node.op not in REDUCTIONS and super().accepts(node)
+        fits = node.op not in REDUCTIONS and node.size == self.node.size
+        return fits and not self.closed and not self.busy and len(self.builder.instructions) <= MAX_INSTRUCTIONS
 
-    def add(self, node: Node) -> bool:
-        undo = self.builder.snapshot()
-        self.busy = True
-        try:
-            self._lower(node)
-            fits = self._is_epilogue()
-        except (NeedsMemory, movement.AxisTooCoarse):
-            fits = False
-        finally:
-            self.busy = False
-        if not fits:
-            self.builder.restore(undo)
-            del self.values[len(self.members) :]
-            return False
-        self.members.append(node)
-        return True
+    def _rows(self, node: Node) -> movement.Rows | None:
+        return movement.reshaped(self.builder.kept, node.shape, self.outer, self.builder.extents)
 
-    def _is_epilogue(self) -> bool:
-        plain = all(not o.masks and o.index_stride is None and o.kind == "load" for o in self.builder.operands)
-        return plain and len(self.builder.operands) <= MAX_EXTRA
+    def _lower(self, node: Node) -> None:
+        rows = self._rows(node)
+        if rows is None:
+            raise NeedsMemory
+        value = self.builder.lower(node, rows) if node is self.node else self.builder.define(node, rows)
+        self.values.append((value, rows))
+
+    def _fits(self) -> bool:
+        builder = self.builder
+        plain = all(not o.masks and o.index_stride is None and o.kind == "load" for o in builder.operands)
+        return plain and len(builder.operands) <= MAX_EXTRA and all(builder.merged(o.row) for o in builder.operands)
 
     def finish(self, needed: list[int]) -> list[Task]:
         builder = self.builder
@@ -70,16 +71,18 @@ class ContractionGroup(Group):
         stores = [o for o in builder.operands if o.kind == "store"]
         body, order = _body(builder.instructions)
         operands = list(builder.operands)
-        extra = tuple(_window(operands[i].storage, operands[i].row, operands[i].dtype) for i in order)
+        extra = tuple(_window(operands[i].storage, builder.merged(operands[i].row), operands[i].dtype) for i in order)
         outs: list[contraction.Window] = []
         for instruction in builder.instructions:
             if instruction.op == "store":
                 to = operands[instruction.attrs[0]]
-                outs.append(_window(to.storage, to.row, to.dtype))
+                outs.append(_window(to.storage, builder.merged(to.row), to.dtype))
         epilogue = contraction.Epilogue(body, extra)
         if not body.instructions and body.outputs == (0,):
             epilogue = None  # type: ignore[assignment]
         windows = [_window(w.storage, (w.offset, *w.strides), w.dtype) for w in self.operands]
+        if self._is_inner_product():
+            return self._as_loops(needed)
         try:
             calls = self._calls(windows, outs, epilogue)
         except NotImplementedError:
@@ -115,10 +118,20 @@ class ContractionGroup(Group):
                 and sum(other.storage is o.storage for other in loads) == 1
             ]
         tasks[0].nbytes_read = sum(_footprint(w.shape, w.strides, w.dtype) for w in self.operands) + sum(
-            _footprint(self.outer, o.row[1:], o.dtype) for o in loads
+            _footprint(builder.extents, o.row[1:], o.dtype) for o in loads
         )
-        tasks[-1].nbytes_written = sum(_footprint(self.outer, o.row[1:], o.dtype) for o in stores)
+        tasks[-1].nbytes_written = sum(_footprint(builder.extents, o.row[1:], o.dtype) for o in stores)
         return tasks
+
+    def _is_inner_product(self) -> bool:
+        """A matrix by a vector, or vectors by vectors, that lie along k: read once in long runs, as a reduction."""
+        if self.node.op != "dot":
+            return False
+        _, m, n = self.node.shape
+        depth = self.node.inputs[0].shape[2]
+        along = all(w.strides[2 - i] == 1 for i, w in enumerate(self.operands))
+        plain = self.node.dtype in ("float32", "float64")
+        return plain and min(m, n) == 1 and depth >= MIN_DEPTH and along
 
     def _calls(self, windows: list, outs: list, epilogue: contraction.Epilogue | None) -> list[contraction.Call]:
         node = self.node
@@ -134,9 +147,9 @@ class ContractionGroup(Group):
         return plan(*windows, outs, x_shape, w_shape, *node.attrs, **common)
 
     def _as_loops(self, needed: list[int]) -> list[Task]:
-        """A product of a dtype that the template does not take, as a reduction."""
+        """A product as a reduction."""
         extent = self.node.inputs[0].shape[2]
-        builder = LoopBuilder(self.scheduler, self.outer, (extent,))
+        builder = LoopBuilder(self.scheduler, self.outer, (extent,), self.splits)
         batch, m, n, k = builder.counters
         builder.ops.append("dot")
         left = builder.load(self.operands[0], (batch, m, k), ())
@@ -155,8 +168,8 @@ class ContractionGroup(Group):
         return [builder.finish()]
 
 
-def _window(storage: Storage | None, row: movement.Row, dtype: str) -> contraction.Window:
-    assert storage is not None
+def _window(storage: Storage | None, row: movement.Row | None, dtype: str) -> contraction.Window:
+    assert storage is not None and row is not None
     return contraction.Window(storage.slot, row[0], tuple(row[1:]), dtype)
 
 

@@ -119,7 +119,7 @@ class Group:
                     self.values = []
                     for member in self.members:
                         self._lower(member)
-            fits = not self.members or len(self.builder.operands) <= MAX_OPERANDS
+            fits = self._fits()
         except NeedsMemory:
             fits = False
         finally:
@@ -130,6 +130,10 @@ class Group:
             return False
         self.members.append(node)
         return True
+
+    def _fits(self) -> bool:
+        """Whether the kernel may be as it is now, with one more member."""
+        return not self.members or len(self.builder.operands) <= MAX_OPERANDS
 
     def _lower(self, node: Node) -> None:
         rows = self._rows(node)

@@ -64,6 +64,7 @@ class LoopBuilder:
             self.outer += axis < self.outer
             parts = [[p + (p > axis) for p in own] + ([axis + 1] if axis in own else []) for own in parts]
         self.extents = tuple(extents)
+        self.parts = parts
         self.axes = len(extents)
         self.counters: Rows = tuple(
             movement.combine(
@@ -130,6 +131,17 @@ class LoopBuilder:
         row = movement.combine(rows, to.strides, to.offset, self.axes)
         at = self.operand("store", to.dtype, to.storage, row, (), None)
         self.instruction("store", to.dtype, (value,), (at,))
+
+    def merged(self, row: Row) -> Row | None:
+        """A row over the extents that were asked for, if it crosses the parts of each with one stride."""
+        result = [row[0]]
+        for own in self.parts:
+            axes = [p for p in sorted(own) if self.extents[p] > 1]
+            for slow, fast in zip(axes, axes[1:]):
+                if row[slow + 1] != row[fast + 1] * self.extents[fast]:
+                    return None
+            result.append(row[axes[-1] + 1] if axes else 0)
+        return tuple(result)
 
     # ---- lowering
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from luchina.compiler.body import ITEMSIZE
 from luchina.compiler.contraction import plan, tiles
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import ACCUMULATE
@@ -45,7 +46,8 @@ def dot(
     _, nv = tiles.choose_tile(target, a.dtype, m, n)
     nr = nv * target.lanes(ACCUMULATE[a.dtype])
     a_direct = n <= DIRECT_A_PANELS * nr
-    b_direct = b_n == 1 and (m <= DIRECT_B_ROWS or n * k <= DIRECT_B_ELEMENTS)
+    near = b_k * ITEMSIZE[b.dtype] <= DIRECT_B_APART
+    b_direct = b_n == 1 and (m <= DIRECT_B_ROWS or n * k <= DIRECT_B_ELEMENTS or near)
     problem = plan.Problem(
         dtype=a.dtype,
         extents=(batch, m, n, k),
@@ -60,9 +62,11 @@ def dot(
     return plan.calls(problem, target, temporary)
 
 
-# Packing pays from so many uses of an element on; what fits the first cache is read where it lies.
+# Packing pays from so many uses of an element on, and for rows so many bytes apart that they crowd the caches' sets;
+# what fits the first cache is read where it lies.
 DIRECT_A_PANELS = 16
 DIRECT_B_ROWS = 32
+DIRECT_B_APART = 3584
 DIRECT_B_ELEMENTS = 4096
 
 

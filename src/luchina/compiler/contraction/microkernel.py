@@ -2,9 +2,10 @@
 
     void micro(ptr params, ptr a, ptr b, i64 count, ptr old, ptr c, i64 c_row, i1 fresh, i64 rows, i64 columns)
 
-Makes the tile at ``c``, whose rows are ``c_row`` elements apart, ``sum_k a[k][m] · b[k][n]`` of ``count`` steps, and unless
-``fresh`` the tile at ``old`` (contiguous) in addition. The sum of a block of k is one chain of fused multiply-adds for every element wherever it lies, so that it
-depends on nothing but k. ``rows`` and ``columns`` say how much of the tile exists, for operands read where they lie.
+Makes the tile at ``c``, whose rows are ``c_row`` elements apart, ``sum_k a[k][m] · b[k][n]`` of ``count`` steps; unless
+``fresh`` it adds the tile at ``old`` (contiguous). The sum of a block of k is one chain of fused multiply-adds for
+every element wherever it lies, so that it depends on nothing but k. ``rows`` and ``columns`` say how much of the tile
+exists, for operands read where they lie.
 """
 
 from __future__ import annotations

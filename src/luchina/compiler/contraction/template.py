@@ -2,8 +2,8 @@
 
 A block is ``m_block`` rows by ``n_block`` columns of one batch and one part of K. For each ``k_block`` of its K it
 packs B's panels and A's, and goes over its tiles, whose sums stay in scratch until the last block of k, when the
-epilogue writes them; without an epilogue the micro-kernel writes whole tiles itself. Packed rows of A may be kept for the blocks beside. Blocks are independent; all sizes are run-time
-numbers found from the extents (``tiles.py``).
+epilogue writes them; without an epilogue the micro-kernel writes whole tiles itself. Packed rows of A may be kept for
+the blocks beside. Blocks are independent; all sizes are run-time numbers found from the extents (``tiles.py``).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def kernel(spec: Spec) -> Kernel:
 
 
 ROWS_SIGNATURE = (
-    "ptr %params, ptr %table, ptr %offsets, ptr %a, ptr %b, ptr %c, i64 %m, i64 %stop, i64 %n, i64 %columns, i64 %count, "
-    "i1 %fresh, i1 %last, i64 %batch, i64 %split"
+    "ptr %params, ptr %table, ptr %offsets, ptr %a, ptr %b, ptr %c, i64 %m, i64 %stop, i64 %n, i64 %columns, "
+    "i64 %count, i1 %fresh, i1 %last, i64 %batch, i64 %split"
 )
 
 
@@ -171,8 +171,8 @@ class _Driver:
             at = e.mul(e.mul(e.sub(j.index, n), m_block), c_step)
             c = e.gep(self.packed, place["c"], at)
             self.call(
-                "rows", params, table, place["columns"], left, right, c, m, m_stop, j.index, columns, count, fresh, last,
-                batch, split,
+                "rows", params, table, place["columns"], left, right, c, m, m_stop, j.index, columns, count,
+                fresh, last, batch, split,
             )  # fmt: skip
 
     def tile(
