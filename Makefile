@@ -36,8 +36,10 @@ types: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/mypy
 
 bench: $(TEST_VENV)/ready
-	$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 "matplotlib>=3.8"
 	$(TEST_VENV)/bin/python benchmarks/bench.py
+	$(TEST_VENV)/bin/python benchmarks/roofline.py
+	$(TEST_VENV)/bin/python benchmarks/growth.py
 
 clean:
 	rm -rf $(DEMO_VENV) $(TEST_VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache
