@@ -87,9 +87,8 @@ class _Backward(Parts):
         kt, vt, k = self.place("at_kt"), self.place("at_vt"), self.place("at_k")
         at_k, at_v = self.row("k", batch, start), self.row("v", batch, start)
         pack, stage = self.pack(self.dtype), self.stage(self.dtype)
-        one = e.const(self.element, 1.0)
-        self.call(pack, at_k, self["k_row"], self["k_column"], keys, width, kt, block, one)
-        self.call(pack, at_v, self["v_row"], self["v_column"], keys, value_width, vt, block, one)
+        self.call(pack, at_k, self["k_row"], self["k_column"], keys, width, kt)
+        self.call(pack, at_v, self["v_row"], self["v_column"], keys, value_width, vt)
         self.call(stage, at_k, self["k_row"], self["k_column"], keys, width, k, self["q_step"])
         first = e.mul(e.bin("udiv", start, e.i64(block)), block) if self.causal else e.i64(0)
         queries = self["queries"]

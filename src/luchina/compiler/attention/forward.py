@@ -59,7 +59,7 @@ class _Forward(Parts):
         at_max, at_sum = self.place("at_max"), self.place("at_sum")
         source = self.row("q", batch, first)
         self.call(
-            self.pack(self.dtype), source, self["q_row"], self["q_column"], rows, self["width"], q, block, self.scale()
+            self.pack(self.dtype, True), source, self["q_row"], self["q_column"], rows, self["width"], q, self.scale()
         )
         # A maximum of nothing is −∞, a sum of nothing 0.
         self.call(self.start(), at_max, at_sum)
@@ -93,8 +93,7 @@ class _Forward(Parts):
             assert dtype is not None
             base = self.row("mask", batch, first, dtype)
             base = e.gep(STORAGE_TYPE[dtype], base, e.mul(start, self["mask_column"]))
-            one = e.const(self.element, 1.0)
-            self.call(self.pack(dtype), base, self["mask_row"], self["mask_column"], rows, keys, mask, block, one)
+            self.call(self.pack(dtype), base, self["mask_row"], self["mask_column"], rows, keys, mask)
         diagonal = e.sub(first, start)
         score, weigh = self.product("rows", self.tile.nv, "scale"), self.product("columns", self.spec.nv, "scale")
         factor = self.place("at_factor")

@@ -164,97 +164,90 @@ class Parts:
 
     # ---- between memory and scratch
 
-    _COPY = "ptr %from, i64 %row_step, i64 %column_step, i64 %rows, i64 %columns, ptr %to, i64 %to_step"
+    _COPY = "ptr %from, i64 %row_step, i64 %column_step, i64 %rows, i64 %columns, ptr %to"
 
     def stage(self, dtype: str, scaled: bool = False) -> str:
         """Rows of any strides into scratch, times a factor if ``scaled``; columns up to ``to_step`` become 0."""
         part = f"stage.{dtype}.{'scaled' if scaled else 'plain'}"
-        signature = self._COPY + f", {self.element} %factor" * scaled
-        self.define(part, signature, lambda e: self._copy(e, dtype, False, scaled))
+        signature = self._COPY + ", i64 %to_step" + f", {self.element} %factor" * scaled
+        self.define(part, signature, lambda e: self._stage(e, dtype, scaled))
         return part
 
-    def pack(self, dtype: str) -> str:
-        """Columns of any strides into rows of scratch, times a factor.
+    def pack(self, dtype: str, scaled: bool = False) -> str:
+        """Columns of any strides into rows of scratch, a block apart, times a factor if ``scaled``.
 
-        Rows of scratch up to a whole number of vectors, and a last vector in each, are written too.
+        Rows of scratch up to a whole number of vectors may be written too.
         """
-        part = f"pack.{dtype}"
-        self.define(part, f"{self._COPY}, {self.element} %factor", lambda e: self._copy(e, dtype, True, True))
+        part = f"pack.{dtype}.{'scaled' if scaled else 'plain'}"
+        signature = self._COPY + f", {self.element} %factor" * scaled
+        self.define(part, signature, lambda e: self._pack(e, dtype, scaled))
         return part
 
-    def _copy(self, e: Emitter, dtype: str, across: bool, scaled: bool) -> None:
-        source, to = Operand("ptr", "%from"), Operand("ptr", "%to")
-        names = ("row_step", "column_step", "rows", "columns", "to_step")
-        row_step, column_step, rows, columns, to_step = (Operand("i64", f"%{n}") for n in names)
-        stored, lanes = STORAGE_TYPE[dtype], self.lanes
+    def _converted(self, e: Emitter, dtype: str, scaled: bool, lanes: int) -> Callable[[Operand], Operand]:
+        """From what was read, one element or ``lanes``, to what is stored."""
         factor = Operand(self.element, "%factor")
-        wide_factor = e.splat(factor, lanes) if scaled else None
+        wide_factor = e.splat(factor, lanes) if scaled else factor
 
-        def converted(raw: Operand) -> Operand:
+        def convert(raw: Operand) -> Operand:
             value = self.widened(e, dtype, raw)
-            if wide_factor is None:
+            if not scaled:
                 return value
             return e.bin("fmul", value, factor if value.type == self.element else wide_factor)
 
-        name = e.fresh("C")
-        e.cond_br(e.icmp("eq", column_step, e.i64(1)), f"{name}.fast", f"{name}.slow")
+        return convert
 
-        e.label(f"{name}.fast")
+    def _stage(self, e: Emitter, dtype: str, scaled: bool) -> None:
+        source, to = Operand("ptr", "%from"), Operand("ptr", "%to")
+        names = ("row_step", "column_step", "rows", "columns", "to_step")
+        row_step, column_step, rows, columns, to_step = (Operand("i64", f"%{n}") for n in names)
+        stored, kind, lanes = STORAGE_TYPE[dtype], storage_type(dtype, self.lanes), self.lanes
+        convert = self._converted(e, dtype, scaled, lanes)
+        adjacent = e.icmp("eq", column_step, e.i64(1))
         whole = e.mul(e.bin("sdiv", columns, e.i64(lanes)), lanes)
-        if across:
+        whole = e.select(adjacent, whole, e.i64(0))
+        rest = e.bin("and", adjacent, e.icmp("slt", whole, columns))
+        mask = v.below(e, e.sub(columns, whole), lanes)
+        singly = e.select(adjacent, columns, e.i64(0))
+        with e.loop(e.i64(0), rows) as row:
+            here = e.gep(stored, source, e.mul(row.index, row_step))
+            there = e.gep(self.element, to, e.mul(row.index, to_step))
+            with e.loop(e.i64(0), whole, lanes) as column:
+                self.store(e, convert(e.load(kind, e.gep(stored, here, column.index), 1)), there, column.index)
+            with e.when(rest):
+                self.store(e, convert(v.masked_load(e, kind, e.gep(stored, here, whole), mask)), there, whole)
+            with e.loop(singly, columns) as column:
+                value = convert(e.load(stored, e.gep(stored, here, e.mul(column.index, column_step)), 1))
+                e.store(value, e.gep(self.element, there, column.index), self.size)
+            with e.loop(columns, to_step) as column:
+                e.store(e.const(self.element, 0.0), e.gep(self.element, there, column.index), self.size)
 
-            def square(row: Operand, column: Operand, read: Callable[[Operand], Operand]) -> None:
-                last = e.sub(rows, 1)
-                lines = []
-                for i in range(lanes):
-                    at = e.add(row, i)
-                    at = v.least(e, at, last) if i else at
-                    place = e.gep(stored, source, e.add(e.mul(at, row_step), column))
-                    lines.append(converted(read(place)))
+    def _pack(self, e: Emitter, dtype: str, scaled: bool) -> None:
+        source, to = Operand("ptr", "%from"), Operand("ptr", "%to")
+        names = ("row_step", "column_step", "rows", "columns")
+        row_step, column_step, rows, columns = (Operand("i64", f"%{n}") for n in names)
+        stored, block = STORAGE_TYPE[dtype], self.tile.block
+        # Squares of 256 bits: as quick as wider ones, whose shuffles take LLVM long.
+        lanes = min(self.lanes, 32 // self.size)
+        kind = storage_type(dtype, lanes)
+        convert = self._converted(e, dtype, scaled, lanes)
+        whole = e.mul(e.bin("sdiv", columns, e.i64(lanes)), lanes)
+        whole = e.select(e.icmp("eq", column_step, e.i64(1)), whole, e.i64(0))
+        with e.loop(e.i64(0), rows, lanes) as row:
+            # Rows that do not exist read the last one again.
+            left = e.sub(rows, row.index)
+            places = [e.gep(stored, source, e.mul(row.index, row_step))]
+            for i in range(1, lanes):
+                step = e.select(e.icmp("sgt", left, e.i64(i)), row_step, e.i64(0))
+                places.append(e.gep(stored, places[-1], step))
+            with e.loop(e.i64(0), whole, lanes) as column:
+                lines = [convert(e.load(kind, e.gep(stored, place, column.index), 1)) for place in places]
+                there = e.gep(self.element, to, e.add(e.mul(column.index, block), row.index))
                 for i, line in enumerate(v.transpose(e, lines)):
-                    self.store(e, line, to, e.add(e.mul(e.add(column, i), to_step), row))
-
-            self._by_vectors(e, dtype, whole, columns, lambda at, read: self._rows(e, rows, lanes, square, at, read))
-        else:
-
-            def line(row: Operand, column: Operand, read: Callable[[Operand], Operand]) -> None:
-                raw = read(e.gep(stored, source, e.add(e.mul(row, row_step), column)))
-                self.store(e, converted(raw), to, e.add(e.mul(row, to_step), column))
-
-            self._by_vectors(e, dtype, whole, columns, lambda at, read: self._rows(e, rows, 1, line, at, read))
-        e.br(f"{name}.end")
-
-        e.label(f"{name}.slow")
-        with e.loop(e.i64(0), rows) as row, e.loop(e.i64(0), columns) as column:
+                    self.store(e, line, there, i * block)
+        with e.loop(e.i64(0), rows) as row, e.loop(whole, columns) as column:
             at = e.add(e.mul(row.index, row_step), e.mul(column.index, column_step))
-            value = converted(e.load(stored, e.gep(stored, source, at), 1))
-            first, second = (column, row) if across else (row, column)
-            place = e.add(e.mul(first.index, to_step), second.index)
-            e.store(value, e.gep(self.element, to, place), self.size)
-        e.br(f"{name}.end")
-
-        e.label(f"{name}.end")
-        if not across:
-            with e.loop(e.i64(0), rows) as row:
-                start = e.mul(row.index, to_step)
-                with e.loop(columns, to_step) as column:
-                    zero = e.const(self.element, 0.0)
-                    e.store(zero, e.gep(self.element, to, e.add(start, column.index)), self.size)
-
-    def _rows(self, e: Emitter, rows: Operand, step: int, body: Callable, column: Operand, read: Callable) -> None:
-        with e.loop(e.i64(0), rows, step) as row:
-            body(row.index, column, read)
-
-    def _by_vectors(
-        self, e: Emitter, dtype: str, whole: Operand, columns: Operand, body: Callable[[Operand, Callable], None]
-    ) -> None:
-        """``body`` for whole vectors of columns, then for the rest, where lanes that do not exist read as 0."""
-        kind = storage_type(dtype, self.lanes)
-        with e.loop(e.i64(0), whole, self.lanes) as column:
-            body(column.index, lambda place: e.load(kind, place, 1))
-        with e.when(e.icmp("slt", whole, columns)):
-            mask = v.below(e, e.sub(columns, whole), self.lanes)
-            body(whole, lambda place: v.masked_load(e, kind, place, mask))
+            value = convert(e.load(stored, e.gep(stored, source, at), 1))
+            e.store(value, e.gep(self.element, to, e.add(e.mul(column.index, block), row.index)), self.size)
 
     def unstage(self, dtype: str, factors: str = "") -> str:
         """Rows of scratch into memory, times a factor each ("rows") or all times one ("one")."""
