@@ -17,7 +17,7 @@ from luchina.compiler.target import Target
 
 def kernel(spec: Spec) -> Kernel:
     """The kernel of a backward ``spec``."""
-    key = f"recurrence 1 {spec}"
+    key = f"recurrence {spec}"
     return Kernel(None, key, lambda target: emit(spec, target, kernel_name(key)))
 
 

@@ -24,7 +24,7 @@ class Packing(NamedTuple):
     nv: int
 
     def kernel(self) -> Kernel:
-        key = f"recurrence packing 1 {self.direction} {self.dtype} {self.nv}"
+        key = f"recurrence packing {self.direction} {self.dtype} {self.nv}"
         return Kernel(None, key, lambda target: self._emit(target, kernel_name(key)))
 
     def _emit(self, target: Target, name: str) -> str:
@@ -73,30 +73,25 @@ class _Writer:
         place = self.e.gep(self.element, column, self.e.mul(k, self.nv * self.lanes))
         self.e.store(value, place, self.size)
 
-    def _row(self, row: Operand, first: Operand, count: Operand) -> Operand:
-        """``count`` elements of a row of the weights from column ``first`` on, then zeros; ``count`` may be 0 or less,
-        or more than the lanes."""
-        e = self.e
-        place = e.gep(self.element, self.w, e.add(e.mul(row, self.width), first))
-        return v.masked_load(e, self.wide, place, v.below(e, count, self.lanes))
-
     def turned(self, number: Operand) -> None:
-        """Squares of a gate's units by h's, transposed."""
+        """Columns that are rows of the weights: one element of each, step by step.
+
+        A unit that does not exist is the gate's last one again: what it gives meets only the zeros of the h that do not
+        exist.
+        """
         e, lanes = self.e, self.lanes
-        gate = e.bin("udiv", number, self.units)
-        unit = e.mul(e.sub(number, e.mul(gate, self.units)), lanes)
+        gate = v.least(e, e.bin("udiv", number, self.units), e.sub(self.gates, 1))
+        unit = v.counting(e, e.mul(e.sub(number, e.mul(gate, self.units)), lanes), lanes)
+        last = e.splat(e.sub(self.width, 1), lanes)
+        unit = e.select(e.icmp("slt", unit, last), unit, last)
+        rows = e.bin("add", unit, e.splat(e.mul(gate, self.width), lanes))
+        starts = v.addresses(e, self.element, self.w, e.bin("mul", rows, e.splat(self.width, lanes)))
         column = self._column(number)
-        exists = e.icmp("slt", gate, self.gates)
-        with e.loop(e.i64(0), self.units) as loop:
-            k = e.mul(loop.index, lanes)
-            left = e.sub(self.width, k)
-            rows = []
-            for lane in range(lanes):
-                valid = e.bin("and", exists, e.icmp("slt", e.add(unit, lane), self.width))
-                row = e.add(e.add(e.mul(gate, self.width), unit), lane)
-                rows.append(self._row(row, k, e.select(valid, left, e.i64(0))))
-            for i, values in enumerate(v.transpose(e, rows)):
-                self._store(values, column, e.add(k, i))
+        with e.loop(e.i64(0), self.width) as loop:
+            places = e.inst(starts.type, f"getelementptr {self.element}, {starts}, {loop.index}")
+            self._store(v.gather(e, self.wide, places, e.const(vector("i1", lanes), 1)), column, loop.index)
+        with e.loop(self.width, e.mul(self.units, lanes)) as loop:
+            self._store(e.const(self.wide, 0), column, loop.index)
 
     def straight(self, number: Operand) -> None:
         """Rows of the weights where they are, gate by gate."""
@@ -108,4 +103,6 @@ class _Writer:
         with e.loop(e.i64(0), self.gates) as gate, e.loop(e.i64(0), padded) as loop:
             row = e.add(e.mul(gate.index, self.width), loop.index)
             count = e.select(e.icmp("slt", loop.index, self.width), left, e.i64(0))
-            self._store(self._row(row, first, count), column, e.add(e.mul(gate.index, padded), loop.index))
+            mask = v.below(e, count, lanes)
+            place = e.gep(self.element, self.w, e.add(e.mul(row, self.width), first))
+            self._store(v.masked_load(e, self.wide, place, mask), column, e.add(e.mul(gate.index, padded), loop.index))
