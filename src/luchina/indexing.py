@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from luchina import dtypes, views
+from luchina import dtypes, elements, views
 from luchina.face import expandable, settle
 from luchina.graph.value import Value
 from luchina.ops.movement import expand, reshape
@@ -188,6 +188,9 @@ def _column(places: Value, i: int) -> Value:
 
 def getitem(self: Tensor, key: Any) -> Tensor:
     """``x[key]``."""
+    short = elements.window(self, key)
+    if short is not None:
+        return short
     if key.__class__ is int and self.ndim:
         n = self._shape[0]
         if not -n <= key < n:
@@ -212,6 +215,8 @@ def getitem(self: Tensor, key: Any) -> Tensor:
 
 def setitem(self: Tensor, key: Any, value: Any) -> None:
     """``x[key] = value``."""
+    if elements.write(self, key, value):
+        return
     if self.ndim == 0 and _is_integer(key):
         raise IndexError(
             "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "

@@ -700,6 +700,11 @@ class Tensor:
         """The only element, as a Python number."""
         if self.numel() != 1:
             raise RuntimeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
+        from luchina.elements import read
+
+        number = read(self, self._offset)
+        if number is not None:
+            return number
         return _python_number(self._array().reshape(()), self._dtype)
 
     def tolist(self) -> Any:

@@ -455,9 +455,14 @@ def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if self.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = axis_of(dim, self.ndim)
+    from luchina.elements import window as plain_window
+
     result = []
+    before = (slice(None),) * axis
     for i in range(self._shape[axis]):
-        piece = select(self, axis, i)
+        piece = plain_window(self, (*before, i))
+        if piece is None:
+            piece = select(self, axis, i)
         if piece._value is not None and piece._value.needs_grad:
             piece._value.label = "UnbindBackward0"
         piece._multi_view = ("Unbind", i)
