@@ -287,15 +287,18 @@ def _fits(q: Value, k: Value, v: Value, mask: Value | None, grouped: bool) -> bo
     if mask is None and not grouped and leads[0] == leads[1] == leads[2]:
         return True
     if grouped:
-        return len({(*lead[:-1], len(lead)) for lead in leads}) == 1 and leads[1] == leads[2] and mask is None
+        same = leads[0][:-1] == leads[1][:-1] and leads[1] == leads[2]
+        return same and (mask is None or _spans(mask, (*leads[0], q.shape[-2], k.shape[-2])))
     lead = list(leads[0])
     for other in leads:
         if len(other) > len(lead) or any(n != m and n != 1 for n, m in zip(other[::-1], lead[::-1])):
             return False
-    if mask is None:
-        return True
-    full_shape = (*lead, q.shape[-2], k.shape[-2])
-    return mask.ndim <= len(full_shape) and all(n in (1, m) for n, m in zip(mask.shape[::-1], full_shape[::-1]))
+    return mask is None or _spans(mask, (*lead, q.shape[-2], k.shape[-2]))
+
+
+def _spans(mask: Value, scores: tuple[int, ...]) -> bool:
+    """Whether a mask broadcasts to the scores."""
+    return mask.ndim <= len(scores) and all(n in (1, m) for n, m in zip(mask.shape[::-1], scores[::-1]))
 
 
 def _attend(q: Value, k: Value, v: Value, mask: Value | None, causal: bool, scale: float) -> Value:
@@ -311,6 +314,9 @@ def _attend_in_groups(q: Value, k: Value, v: Value, mask: Value | None, causal: 
     lead, heads, own = q.shape[:-3], q.shape[-3], k.shape[-3]
     q5 = reshape(q, (*lead, own, heads // own, *q.shape[-2:]))
     k5, v5 = (reshape(x, (*lead, own, 1, *x.shape[-2:])) for x in (k, v))
+    if mask is not None and mask.ndim >= 3:
+        groups = (own, heads // own) if mask.shape[-3] == heads else (1, 1)
+        mask = reshape(mask, (*mask.shape[:-3], *groups, *mask.shape[-2:]))
     out = _attend(q5, k5, v5, mask, causal, scale)
     return reshape(out, (*q.shape[:-1], v.shape[-1]))
 
