@@ -60,11 +60,12 @@ views.install(globals())
 creation.install(globals())
 conversion.install(globals())
 
-from luchina import composed, indexing  # noqa: E402
+from luchina import composed, elements, indexing  # noqa: E402
 from luchina import random as _random  # noqa: E402
 
 indexing.install()
 composed.install(globals())
+elements.install(globals())
 _random.install(globals())
 
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"

@@ -189,10 +189,15 @@ def _from_data(data: Any, wanted: dtype | None) -> Tensor:
             data = list(data)
         if hasattr(data, "__array__") and not isinstance(data, (list, tuple)):
             return _from_data(np.asarray(data), wanted)
+        uniform = _uniform(data)
+        if uniform is not None and wanted is None and uniform is not int:
+            found = dtypes.bool_ if uniform is bool else dtypes.get_default_dtype()
+            return _rounded(np.array(data, dtype=np.float64 if uniform is float else np.bool_), found)
         shape = _shape_of(data)
-        _check_nesting(data, shape)
-        found = wanted or _infer(data)
-        plain = _plain(data)
+        if uniform is None:
+            _check_nesting(data, shape)
+        found = wanted or (dtypes.int64 if uniform is int else _infer(data))
+        plain = _plain(data) if uniform is None else data
         if not found.is_floating_point and found is not dtypes.bool_:
             limits = dtypes.iinfo(found)
             array = np.array(plain, dtype=object).reshape(shape) if not shape or 0 in shape else np.array(plain)
@@ -211,10 +216,33 @@ def _from_data(data: Any, wanted: dtype | None) -> Tensor:
         else:
             array = np.array(plain, dtype=np.float64)
         array = array.reshape(shape) if array.shape != shape and 0 in shape else array
-    if found is dtypes.bfloat16:
-        return from_array(_to_bfloat16(array.astype(np.float32)), found)
+    return _rounded(array, found)
+
+
+def _rounded(array: np.ndarray, d: dtype) -> Tensor:
+    """A host array's numbers in a dtype."""
+    if d is dtypes.bfloat16:
+        return from_array(_to_bfloat16(array.astype(np.float32)), d)
     with np.errstate(all="ignore"):
-        return from_array(array.astype(found.numpy), found)
+        return from_array(array.astype(d.numpy), d)
+
+
+def _uniform(data: Any) -> type | None:
+    """float, int or bool, if nested lists hold nothing else and are not ragged; None if somebody has to look closer."""
+    if data.__class__ not in (list, tuple) or not data:
+        return None
+    kinds = set(map(type, data))
+    if len(kinds) != 1:
+        return None
+    (kind,) = kinds
+    if kind in _PYTHON_TYPES:
+        return kind
+    if kind not in (list, tuple) or len({len(row) for row in data}) != 1:
+        return None
+    found = {_uniform(row) for row in data}
+    if len(found) != 1 or (kind := found.pop()) is None:
+        return None
+    return kind if len({_shape_of(row) for row in data}) == 1 else None
 
 
 _C_NAMES = {"int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t", "uint8": "uint8"}

@@ -277,9 +277,12 @@ def multinomial(
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     weights = input.detach().contiguous()
     if weights.numel():
-        if not bool((weights.isfinite() & (weights >= 0)).all().item()):
+        array = weights._array()
+        if weights.dtype is dtypes.bfloat16:
+            array = weights.to(dtypes.float32)._array()
+        if not (math.isfinite(high := float(array.max())) and float(array.min()) >= 0):
             raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-        if not bool((weights.sum(-1) > 0).all().item()):
+        if high == 0 or not array.any(-1).all():
             raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     rows = 1 if input.ndim == 1 else input.shape[0]
     buffer, _ = _memory((rows, num_samples), dtypes.int64)
