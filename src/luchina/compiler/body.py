@@ -20,7 +20,8 @@ So a chain of 16-bit operations is computed in float32 and rounded once, by ``st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, element_of, vector
@@ -170,11 +171,21 @@ def round_to(e: Emitter, dtype: str, value: Operand) -> Operand:
 # ---- the pointwise primitives on registers
 
 
-def emit(e: Emitter, target: Target, body: Body, operands: list[Operand], lanes: int) -> list[Operand]:
-    """Write ``body`` for ``lanes`` elements at once; gives the register values of its outputs."""
+def emit(
+    e: Emitter,
+    target: Target,
+    body: Body,
+    operands: list[Operand],
+    lanes: int,
+    known: Mapping[int, Operand] = MappingProxyType({}),
+) -> list[Operand]:
+    """Write ``body`` for ``lanes`` elements at once; gives the register values of its outputs. Values that are
+    ``known`` are not computed."""
     values = list(operands)
     for op, dtype, args, attrs in body.instructions:
-        if op == "const":
+        if len(values) in known:
+            values.append(known[len(values)])
+        elif op == "const":
             values.append(e.const(register_type(dtype, lanes), attrs[0]))
         elif op == "cast":
             values.append(emit_cast(e, body.dtype(args[0]), dtype, values[args[0]]))

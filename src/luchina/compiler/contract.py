@@ -25,7 +25,7 @@ CONTRACTIONS = frozenset({"dot", "conv2d", "conv2d_input", "conv2d_weight"})
 # Inner products shorter than this leave most of a vector empty.
 MIN_DEPTH = 32
 
-# More operands than this in an epilogue cost registers that the accumulators need.
+# An epilogue reads at most so many arrays beside the result; single numbers do not count.
 MAX_EXTRA = 8
 
 
@@ -62,7 +62,8 @@ class ContractionGroup(Group):
     def _fits(self) -> bool:
         builder = self.builder
         plain = all(not o.masks and o.index_stride is None and o.kind == "load" for o in builder.operands)
-        return plain and len(builder.operands) <= MAX_EXTRA and all(builder.merged(o.row) for o in builder.operands)
+        arrays = sum(any(o.row[1:]) for o in builder.operands)
+        return plain and arrays <= MAX_EXTRA and all(builder.merged(o.row) for o in builder.operands)
 
     def finish(self, needed: list[int]) -> list[Task]:
         builder = self.builder

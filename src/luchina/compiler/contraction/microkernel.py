@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from luchina.compiler.body import storage_type
+from luchina.compiler.body import ITEMSIZE, storage_type
 from luchina.compiler.contraction import lanes as v
 from luchina.compiler.contraction.packing import loaded
 from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
 SIGNATURE = "ptr %params, ptr %a, ptr %b, i64 %count, ptr %old, ptr %c, i64 %c_row, i1 %fresh, i64 %rows, i64 %columns"
+
+
+# Rows of an operand that is read where it lies may be pages apart: their lines are asked for so many steps ahead.
+AHEAD = 16
+LINE = 64
+
+
+def prefetch(e: Emitter, pointer: Operand, written: bool = False) -> None:
+    """Ask for the line of an address, which need not exist."""
+    e.call("void", "llvm.prefetch.p0", pointer, *(Operand("i32", str(i)) for i in (int(written), 3, 1)))
 
 
 def multiply_add(e: Emitter, target: Target, a: Operand, b: Operand, c: Operand) -> Operand:
@@ -48,11 +58,13 @@ def emit_micro(spec: Spec, target: Target) -> Emitter:
         # Rows that do not exist read the last one again.
         a_rows, at = [a], a
         row_stride, a_step = params["a_x"], params["a_k"]
+        a_ahead = e.mul(a_step, AHEAD)
         for m in range(1, spec.mr):
             at = e.gep(stored, at, e.select(e.icmp("sgt", rows, e.i64(m)), row_stride, e.i64(0)))
             a_rows.append(at)
     if spec.b == "direct":
         b_step = params["b_k"]
+        b_ahead = e.mul(b_step, AHEAD)
         masks = [v.below(e, e.sub(columns, j * lanes), lanes) for j in range(spec.nv)]
 
     zero = e.const(wide, 0)
@@ -63,11 +75,17 @@ def emit_micro(spec: Spec, target: Target) -> Emitter:
         if spec.a == "direct":
             a_at, *steps = steps
             following.append(e.add(a_at, a_step))
+            later = e.add(a_at, a_ahead)
+            for row in dict.fromkeys((a_rows[0], a_rows[-1])):
+                prefetch(e, e.gep(stored, row, later))
         else:
             a_panel = e.gep(element, a, e.mul(loop.index, spec.mr))
         if spec.b == "direct":
             start = e.gep(stored, b, steps[0])
             following.append(e.add(steps[0], b_step))
+            later = e.gep(stored, start, b_ahead)
+            for at in range(0, spec.nv * lanes * ITEMSIZE[spec.dtype], LINE):
+                prefetch(e, e.gep("i8", later, at))
             kind = storage_type(spec.dtype, lanes)
             raw = [v.masked_load(e, kind, e.gep(stored, start, j * lanes), masks[j]) for j in range(spec.nv)]
             right = [loaded(e, spec.dtype, r) for r in raw]

@@ -85,7 +85,7 @@ def _main(
         tile.nv,
         problem.a_mode,
         problem.b_mode,
-        tuple((dtype, kind) for dtype, kind, _ in operands),
+        tuple(map(_class, operands)),
         tuple((dtype, kind) for dtype, kind, _ in outs),
         body_,
     )
@@ -153,7 +153,7 @@ def _combine(problem: Problem, slot: int, parts: int, row: int, step: int, targe
         nv,
         "partial",
         "tx" if problem.tables is not None else "direct",
-        tuple((dtype, kind) for dtype, kind, _ in problem.operands),
+        tuple(map(_class, problem.operands)),
         tuple((dtype, kind) for dtype, kind, _ in problem.outs),
         problem.body,
     )
@@ -183,6 +183,12 @@ def _combine(problem: Problem, slot: int, parts: int, row: int, step: int, targe
         tuple(dict.fromkeys(w["slot"] for *_, w in problem.outs)),
         batch * m * n * parts,
     )
+
+
+def _class(operand: tuple[str, str, dict[str, int]]) -> tuple[str, str]:
+    dtype, kind, window = operand
+    single = kind == "0" and not (window["batch"] or window["split"] or window["m"])
+    return dtype, "c" if single else kind
 
 
 def _params(spec: Spec, numbers: dict[str, int], windows: list[dict[str, int]]) -> list[int]:

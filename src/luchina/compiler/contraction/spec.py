@@ -43,7 +43,8 @@ class Spec(NamedTuple):
     a: str
     b: str
     operands: tuple[tuple[str, str], ...]
-    """dtype and class of each window that the epilogue reads: "0" the same along n, "1" adjacent, "t" by table."""
+    """dtype and class of each window that the epilogue reads: "c" one element, "0" the same along n, "1" adjacent,
+    "t" by table."""
     outs: tuple[tuple[str, str], ...]
     body: Body | None
     """``None`` writes sums as they are: partial sums of a divided K."""

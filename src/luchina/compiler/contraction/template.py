@@ -27,6 +27,9 @@ def kernel(spec: Spec) -> Kernel:
     return Kernel(name, key, lambda target: emit(spec, target, name))
 
 
+# A tile of fewer steps of k is written before a prefetch would have come.
+PREFETCH_STEPS = 32
+
 ROWS_SIGNATURE = (
     "ptr %params, ptr %table, ptr %offsets, ptr %a, ptr %b, ptr %c, i64 %m, i64 %stop, i64 %n, i64 %columns, "
     "i64 %count, i1 %fresh, i1 %last, i64 %batch, i64 %split"
@@ -37,6 +40,8 @@ def emit(spec: Spec, target: Target, name: str) -> str:
     """Text of the module."""
     parts = [("micro", microkernel.emit_micro(spec, target), microkernel.SIGNATURE)]
     parts.append(("write", writeback.emit_write(spec, target), writeback.SIGNATURE))
+    if writeback.adjacent_windows(spec):
+        parts.append(("prefetch", writeback.emit_prefetch(spec, target), writeback.PREFETCH_SIGNATURE))
     parts.append(("rows", _Rows(spec, target, name).emit(), ROWS_SIGNATURE))
     for operand, mode in (("a", spec.a), ("b", spec.b)):
         if mode != "direct":
@@ -213,6 +218,7 @@ class _Rows:
         c_type = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
         c_step = e.mul(p["c_step"], spec.mr * nr)
         carry = [a, c]
+        ahead = e.bin("and", last, e.icmp("sge", count, e.i64(PREFETCH_STEPS)))
         if spec.plain:
             base = e.load("ptr", e.gep("ptr", table, p["w0_slot"]), 8)
             at = e.add(e.add(p["w0_offset"], n), e.mul(batch, p["w0_batch"]))
@@ -228,6 +234,10 @@ class _Rows:
                 whole = e.bin("and", e.bin("and", wide, last), e.icmp("eq", rows, e.i64(spec.mr)))
                 to, to_row = e.select(whole, out[0], sums), e.select(whole, out_row, to_row)
                 write = e.bin("and", last, e.bin("xor", whole, e.const("i1", 1)))
+            if writeback.adjacent_windows(spec):
+                with e.when(ahead):
+                    args = (params, table, batch, split, i.index, rows, n)
+                    e.raw(f"call void @{self.name}.prefetch({', '.join(map(str, args))})")
             args = (params, left, b, count, sums, to, to_row, fresh, rows, columns)
             e.raw(f"call void @{self.name}.micro({', '.join(map(str, args))})")
             with e.when(write):

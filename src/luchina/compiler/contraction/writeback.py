@@ -3,17 +3,22 @@
     void columns(ptr params, i64 n, ptr to)
     void write(ptr params, ptr table, ptr c, i64 batch, i64 split, i64 m, i64 rows, i64 n, i64 columns, ptr offsets)
 
+    void prefetch(ptr params, ptr table, i64 batch, i64 split, i64 m, i64 rows, i64 n)
+
 ``columns`` finds, for each window of class "t", the offsets of the columns of a panel and whether a vector of them is
-a run of adjacent elements.
+a run of adjacent elements. ``prefetch`` asks for the lines that a tile will be written to and for those its epilogue
+reads: short pieces of rows, which no hardware foresees, while the tile is being summed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from luchina.compiler import body
-from luchina.compiler.body import storage_type
+from luchina.compiler.body import ITEMSIZE, storage_type
 from luchina.compiler.contraction import lanes as v
+from luchina.compiler.contraction.microkernel import LINE, prefetch
 from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
 COLUMNS_SIGNATURE = "ptr %params, i64 %n, ptr %to"
+PREFETCH_SIGNATURE = "ptr %params, ptr %table, i64 %batch, i64 %split, i64 %m, i64 %rows, i64 %n"
 SIGNATURE = (
     "ptr %params, ptr %table, ptr %c, i64 %batch, i64 %split, i64 %m, i64 %rows, i64 %n, i64 %columns, ptr %offsets"
 )
@@ -34,6 +40,11 @@ def tabled_windows(spec: Spec) -> list[int]:
 def columns_bytes(spec: Spec, lanes: int) -> int:
     """Size of what ``columns`` writes: for each such window and vector, a flag and the offsets."""
     return len(tabled_windows(spec)) * spec.nv * (lanes + 1) * 8
+
+
+def adjacent_windows(spec: Spec) -> list[int]:
+    """Numbers of the windows whose rows are adjacent elements."""
+    return [i for i, (_, kind) in enumerate(spec.windows) if kind == "1"]
 
 
 def emit_columns(spec: Spec, target: Target) -> Emitter:
@@ -70,19 +81,9 @@ class _Writer:
 
     def emit(self) -> Emitter:
         e, spec, lanes = self.e, self.spec, self.lanes
-        columns, n = Operand("i64", "%columns"), Operand("i64", "%n")
-        batch, split, first = (Operand("i64", f"%{name}") for name in ("batch", "split", "m"))
-        starts, steps = [], []
-        for i, (dtype, kind) in enumerate(spec.windows):
-            number = {what: self.params[f"w{i}_{what}"] for what in ("slot", "offset", "batch", "split", "m")}
-            at = e.add(number["offset"], e.mul(batch, number["batch"]))
-            at = e.add(at, e.mul(split, number["split"]))
-            at = e.add(at, e.mul(first, number["m"]))
-            if kind == "1":
-                at = e.add(at, n)
-            base = e.load("ptr", e.gep("ptr", Operand("ptr", "%table"), number["slot"]), 8)
-            starts.append(e.gep(STORAGE_TYPE[dtype], base, at))
-            steps.append(number["m"])
+        columns = Operand("i64", "%columns")
+        starts, steps = self.rows_of(range(len(spec.windows)))
+        self.known = self.fixed(starts)
         with e.loop(e.i64(0), columns, lanes) as column:
             left = e.sub(columns, column.index)
             if not self.masks_are_free:
@@ -97,6 +98,67 @@ class _Writer:
                 e.br(f"{name}.end")
                 e.label(f"{name}.end")
         return e
+
+    def rows_of(self, windows: Iterable[int]) -> tuple[list[Operand], list[Operand]]:
+        """For each of these windows, where the tile's first row begins and how far apart its rows are."""
+        e = self.e
+        batch, split, first, n = (Operand("i64", f"%{name}") for name in ("batch", "split", "m", "n"))
+        starts, steps = [], []
+        for i in windows:
+            dtype, kind = self.spec.windows[i]
+            number = {what: self.params[f"w{i}_{what}"] for what in ("slot", "offset", "batch", "split", "m")}
+            at = e.add(number["offset"], e.mul(batch, number["batch"]))
+            at = e.add(at, e.mul(split, number["split"]))
+            at = e.add(at, e.mul(first, number["m"]))
+            if kind == "1":
+                at = e.add(at, n)
+            base = e.load("ptr", e.gep("ptr", Operand("ptr", "%table"), number["slot"]), 8)
+            starts.append(e.gep(STORAGE_TYPE[dtype], base, at))
+            steps.append(number["m"])
+        return starts, steps
+
+    def emit_prefetch(self) -> Emitter:
+        e, spec = self.e, self.spec
+        windows = adjacent_windows(spec)
+        with e.loop(e.i64(0), Operand("i64", "%rows"), carry=self.rows_of(windows)[0]) as row:
+            steps = [self.params[f"w{i}_m"] for i in windows]
+            for i, pointer in zip(windows, row.carried, strict=True):
+                dtype = spec.windows[i][0]
+                written = i >= len(spec.operands)
+                for at in range(0, spec.nv * self.lanes * ITEMSIZE[dtype], LINE):
+                    prefetch(e, e.gep("i8", pointer, at), written)
+            row.next = [
+                e.gep(STORAGE_TYPE[spec.windows[i][0]], pointer, step)
+                for i, pointer, step in zip(windows, row.carried, steps, strict=True)
+            ]
+        return e
+
+    def fixed(self, starts: list[Operand]) -> dict[int, Operand]:
+        """Those values of the body that are one number for the whole kernel, computed once, in all lanes."""
+        e, spec = self.e, self.spec
+        if spec.body is None:
+            return {}
+        single = {
+            i: body.from_storage(e, dtype, e.load(STORAGE_TYPE[dtype], starts[i - 1], 1))
+            for i, (dtype, kind) in enumerate(spec.operands, 1)
+            if kind == "c"
+        }
+        for i, (op, dtype, args, attrs) in enumerate(spec.body.instructions, len(spec.body.inputs)):
+            if op == "const":
+                single[i] = e.const(body.register_type(dtype), attrs[0])
+            elif all(a in single for a in args):
+                values = [single[a] for a in args]
+                source = spec.body.dtype(args[-1])
+                if op == "cast":
+                    single[i] = body.emit_cast(e, source, dtype, *values)
+                else:
+                    single[i] = body.emit_op(e, self.target, op, source, *values)
+        first = len(spec.body.inputs)
+        return {
+            i: e.splat(value, self.lanes)
+            for i, value in single.items()
+            if i < first or spec.body.instructions[i - first].op != "const"
+        }
 
     def rows(self, starts: list[Operand], steps: list[Operand], column: Operand, mask: Operand | None) -> None:
         """One vector of columns, row by row; without a mask it is whole."""
@@ -117,8 +179,10 @@ class _Writer:
         if spec.body is not None:
             kind = body.register_type(spec.dtype, self.lanes)
             first = total if total.type == kind else self.e.cast("trunc", total, kind.split("x")[-1].strip(" >"))
-            operands = [first] + [self.load(i, bases[i], column, mask) for i in range(read)]
-            results = body.emit(e, self.target, spec.body, operands, self.lanes)
+            operands = [first]
+            for i in range(read):
+                operands.append(self.known.get(i + 1) or self.load(i, bases[i], column, mask))
+            results = body.emit(e, self.target, spec.body, operands, self.lanes, self.known)
         for i, result in enumerate(results, read):
             self.store(i, result, bases[i], column, mask)
 
@@ -178,3 +242,8 @@ class _Writer:
 def emit_write(spec: Spec, target: Target) -> Emitter:
     """The function that applies the epilogue to a tile and writes it."""
     return _Writer(spec, target).emit()
+
+
+def emit_prefetch(spec: Spec, target: Target) -> Emitter:
+    """The function that asks for a tile's lines."""
+    return _Writer(spec, target).emit_prefetch()
