@@ -6,6 +6,7 @@ more than record: they draw random numbers or update running statistics.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +81,12 @@ def scaled_dot_product_attention(
     if dropout_p > 0:
         heads = query.shape[:-2]
         mask = keep_mask((*heads, query.shape[-2], key.shape[-2]), 1 - dropout_p)
-    call = face.lift(PUBLIC["scaled_dot_product_attention"].call)
-    return call(
+    return _lifted("scaled_dot_product_attention")(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa, dropout_mask=mask
     )
+
+
+@functools.cache
+def _lifted(name: str) -> Callable[..., Any]:
+    """An operation that a function here wraps, itself on Tensors."""
+    return face.lift(PUBLIC[name].call)
