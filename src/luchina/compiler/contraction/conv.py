@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from math import gcd
 from typing import NamedTuple
 
-from luchina.compiler.contraction import plan, winograd
+from luchina.compiler.contraction import depthwise, plan, winograd
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import magic
 from luchina.compiler.target import Target
@@ -63,6 +63,12 @@ def conv2d(
     if _is_plain(taps, stride, dilation) and winograd.fits(x, outs, epilogue, result, channels, per_group):
         sizes = (images, *size), result, (groups, per_group, channels)
         return winograd.conv(x, w, per_group * w.strides[0], outs, epilogue, sizes, before, groups, target, temporary)
+    if channels == 1 and depthwise.fits(x.dtype, (x,), outs, epilogue, taps, before):
+        counts = images, out_channels, per_group
+        planes = tuple(size), (rows, columns), tuple(taps)
+        calls = depthwise.plane(x, w, outs, epilogue, counts, *planes, stride, before, dilation, (1, 1), target)
+        if calls is not None:
+            return calls
     w_o, w_c, w_h, w_w = w.strides
     flat = w_c == taps[0] * w_h and w_h == taps[1] * w_w
     axes = [_Axis(s, d, -p[0], n) for s, d, p, n in zip(stride, dilation, padding, size, strict=True)]
@@ -117,6 +123,16 @@ def conv2d_input(
         before = (2 - padding[0][0], 2 - padding[1][0])
         sizes = (images, *g_size), (images, *size), (groups, channels, per_group)
         return winograd.conv(g, turned, per_group * w_o, outs, epilogue, sizes, before, groups, target, temporary)
+    low, high = (tuple([d * (k - 1) - p[i] for d, k, p in zip(dilation, taps, padding, strict=True)]) for i in (0, 1))
+    if channels == per_group == 1 and depthwise.fits(g.dtype, (g,), outs, epilogue, taps, (*low, *high)):
+        w_o, _, w_h, w_w = w.strides
+        turned = Window(w.slot, w.offset + (taps[0] - 1) * w_h + (taps[1] - 1) * w_w, (w_o, 0, -w_h, -w_w), w.dtype)
+        planes = tuple(g_size), tuple(size), tuple(taps)
+        found = depthwise.plane(
+            g, turned, outs, epilogue, (images, groups, 1), *planes, (1, 1), low, dilation, stride, target
+        )
+        if found is not None:
+            return found
     calls = []
     for row_phase in range(min(stride[0], size[0])):
         for column_phase in range(min(stride[1], size[1])):
@@ -179,6 +195,13 @@ def conv2d_weight(
     out_channels, channels, *taps = w_shape
     rows, columns = _output_size(size, taps, stride, padding, dilation)
     per_group = out_channels // groups
+    before = (padding[0][0], padding[1][0])
+    if channels == 1 and depthwise.fits(x.dtype, (x, g), outs, epilogue, taps, before):
+        sizes = tuple(size), (rows, columns), tuple(taps)
+        counts = images, out_channels, per_group
+        calls = depthwise.weight(x, g, outs, epilogue, counts, *sizes, stride, before, dilation, target)
+        if calls is not None:
+            return calls
     axes = [_Axis(d, s, -p[0], n) for s, d, p, n in zip(stride, dilation, padding, size, strict=True)]
     x_n, x_c, x_h, x_w = x.strides
     g_n, g_o, g_h, g_w = g.strides

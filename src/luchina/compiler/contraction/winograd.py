@@ -19,14 +19,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from luchina.compiler import body
-from luchina.compiler.body import Body, storage_type
 from luchina.compiler.contraction import lanes as v
+from luchina.compiler.contraction import lines
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.microkernel import multiply_add
-from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, lanes_of, module, vector
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, module, vector
 from luchina.compiler.kernel import Kernel, kernel_name
 
 if TYPE_CHECKING:
@@ -60,22 +59,6 @@ _SHAPE = (
 _WINDOW = ("slot", "offset", "batch", "m", "image", "row")
 
 
-class Spec(NamedTuple):
-    """What fixes the code of the main kernel. The class of a window is "1": adjacent along columns; "0": the same."""
-
-    mr: int
-    operands: tuple[tuple[str, str], ...]
-    outs: tuple[tuple[str, str], ...]
-    body: Body
-
-    def __str__(self) -> str:
-        return f"{self.mr} {self.operands} > {self.outs} | {self.body}"
-
-    @property
-    def windows(self) -> tuple[tuple[str, str], ...]:
-        return self.operands + self.outs
-
-
 class _Params:
     def __init__(self, e: Emitter, windows: int) -> None:
         self.e = e
@@ -95,7 +78,7 @@ def _names(windows: int) -> list[str]:
 def fits(
     x: Window, outs: Sequence[Window], epilogue: Epilogue, shape: tuple[int, ...], channels: int, out: int
 ) -> bool:
-    """Whether a convolution of stride 1 by 3×3 should go this way: ``shape`` is (images, rows, columns) of the result."""
+    """Whether a convolution of stride 1 by 3×3 goes this way; ``shape`` is (images, rows, columns) of the result."""
     images, rows, columns = shape
     tiles = images * ceil(rows / 2) * ceil(columns / 2)
     return (
@@ -104,8 +87,7 @@ def fits(
         and tiles >= LEAST_TILES
         and columns >= 3
         and x.strides[3] == 1
-        and all(w.strides[3] == 1 for w in outs)
-        and all(w.strides[3] in (0, 1) for w in epilogue.operands)
+        and lines.fit(outs, epilogue)
     )
 
 
@@ -155,12 +137,7 @@ def conv(
         **{"w_slot": w.slot, "w_offset": w.offset, "w_batch": w_batch},
         **dict(zip(("w_o", "w_c", "w_h", "w_w"), w.strides, strict=True)),
     }
-    spec = Spec(
-        mr,
-        tuple((o.dtype, str(o.strides[3])) for o in epilogue.operands),
-        tuple((o.dtype, "1") for o in outs),
-        epilogue.body,
-    )
+    spec = lines.spec_of((mr,), outs, epilogue)
     windows = [*epilogue.operands, *outs]
     for i, window in enumerate(windows):
         image, channel, row, _ = window.strides
@@ -207,7 +184,7 @@ def _weights_kernel(mr: int, order: int) -> Kernel:
 
 
 @functools.lru_cache(1024)
-def _main_kernel(spec: Spec) -> Kernel:
+def _main_kernel(spec: lines.Spec) -> Kernel:
     key = f"winograd {spec}"
     name = kernel_name(key)
     return Kernel(name, key, lambda target: _emit_main(spec, target, name))
@@ -306,7 +283,7 @@ def _taps(e: Emitter, p: _Params, base: Operand, rows: list[Operand], order: int
 # ---- the products
 
 
-def _emit_main(spec: Spec, target: Target, name: str) -> str:
+def _emit_main(spec: lines.Spec, target: Target, name: str) -> str:
     writer = _Main(spec, target, name)
     parts = {
         "segments": (writer.segments, "ptr %params, i64 %first, ptr %segments"),
@@ -333,7 +310,7 @@ def _emit_main(spec: Spec, target: Target, name: str) -> str:
 
 
 class _Main:
-    def __init__(self, spec: Spec, target: Target, name: str) -> None:
+    def __init__(self, spec: lines.Spec, target: Target, name: str) -> None:
         self.spec, self.target, self.name = spec, target, name
         self.lanes = target.lanes("float32")
         self.wide = vector("float", self.lanes)
@@ -364,19 +341,19 @@ class _Main:
             panel = e.mul(part, p["part_panels"])
             stop = v.least(e, e.add(panel, p["part_panels"]), p["panels"])
             with e.loop(panel, stop) as panels:
-                row = e.mul(panels.index, spec.mr)
-                rows = v.least(e, e.sub(p["O"], row), e.i64(spec.mr))
+                row = e.mul(panels.index, spec.sizes[0])
+                rows = v.least(e, e.sub(p["O"], row), e.i64(spec.sizes[0]))
                 number = e.add(e.mul(group, p["panels"]), panels.index)
                 start = e.gep("float", u, e.mul(e.mul(number, 16), p["u_plane"]))
                 with e.loop(e.i64(0), e.i64(16)) as place:
                     a = e.gep("float", start, e.mul(place.index, p["u_plane"]))
                     b = e.gep("float", at["v"], e.mul(place.index, p["v_plane"]))
-                    c = e.gep("float", at["m"], e.mul(place.index, spec.mr * self.nr))
+                    c = e.gep("float", at["m"], e.mul(place.index, spec.sizes[0] * self.nr))
                     self.call("micro", a, b, p["C"], c)
                 self.call("output", at["m"], rows, at["y"], flag)
                 with e.when(e.icmp("ne", e.load("i64", flag, 8), e.i64(0))):
-                    lines = e.gep("float", weights, e.mul(row, p["w_o"]))
-                    self.call("direct", Operand("ptr", "%params"), image, lines, scratch, rows, at["y"])
+                    mine = e.gep("float", weights, e.mul(row, p["w_o"]))
+                    self.call("direct", Operand("ptr", "%params"), image, mine, scratch, rows, at["y"])
                 self.call("write", Operand("ptr", "%params"), table, scratch, at["y"], group, row, rows)
 
     def call(self, part: str, *args: Operand) -> None:
@@ -467,15 +444,15 @@ class _Main:
         even, odd = [list(range(first, 2 * tiles, 2)) for first in (0, 1)]
         with e.loop(e.i64(0), channels, carry=[to, *rows]) as channel:
             to, *rows = channel.carried
-            lines = []
+            seen = []
             for start, inside in zip(starts, masks, strict=True):
-                lines.append(_four(e, [v.masked_load(e, self.wide, e.gep("float", r, start), inside) for r in rows]))
+                seen.append(_four(e, [v.masked_load(e, self.wide, e.gep("float", r, start), inside) for r in rows]))
             at = to
             for i in range(4):
                 if tiles < lanes:
-                    pairs = [(lines[q][i], lines[q][i]) for q in range(2)]
+                    pairs = [(seen[q][i], seen[q][i]) for q in range(2)]
                 else:
-                    pairs = [(lines[q][i], lines[q + 1][i]) for q in (0, 2)]
+                    pairs = [(seen[q][i], seen[q + 1][i]) for q in (0, 2)]
                 columns = [_shuffle(e, *pair, order) for pair in pairs for order in (even, odd)]
                 for value in _four(e, columns):
                     v.masked_store(e, value, at, mask) if mask else e.store(value, at, 4)
@@ -487,7 +464,7 @@ class _Main:
 
     def micro(self) -> None:
         """``c[row][lane] = sum_k a[k][row] · b[k][lane]``, in chains of ``CHAIN``."""
-        e, lanes, mr = self.e, self.lanes, self.spec.mr
+        e, lanes, mr = self.e, self.lanes, self.spec.sizes[0]
         a, b, c = (Operand("ptr", f"%{x}") for x in "abc")
         count = Operand("i64", "%count")
         with e.loop(e.i64(0), count, CHAIN) as chain:
@@ -518,7 +495,7 @@ class _Main:
 
     def output(self) -> None:
         """``y[row][line][column]`` of the tiles, two columns for each lane; the flag says whether one is not finite."""
-        e, lanes, mr = self.e, self.lanes, self.spec.mr
+        e, lanes, mr = self.e, self.lanes, self.spec.sizes[0]
         zero = e.const(self.wide, 0)
         halves = [[h * lanes // 2 + i // 2 + (i % 2) * lanes for i in range(lanes)] for h in range(2)]
         with e.loop(e.i64(0), Operand("i64", "%rows"), carry=[zero]) as row:
@@ -591,8 +568,8 @@ class _Main:
         with e.loop(*self.each_segment()) as segment:
             field = self.record(segment.index)
             stop = v.least(e, e.mul(field(COUNT), 2), e.sub(p["S"], field(OUT_COLUMN)))
-            lines = v.least(e, e.sub(p["R"], field(OUT_ROW)), e.i64(2))
-            with e.loop(e.i64(0), lines) as line, e.loop(e.i64(0), stop, lanes) as column:
+            two = v.least(e, e.sub(p["R"], field(OUT_ROW)), e.i64(2))
+            with e.loop(e.i64(0), two) as line, e.loop(e.i64(0), stop, lanes) as column:
                 left = e.sub(stop, column.index)
                 bases = []
                 for i, ((dtype, kind), start) in enumerate(zip(spec.windows, starts, strict=True)):
@@ -604,28 +581,9 @@ class _Main:
                 at = e.add(e.mul(line.index, 2 * self.nr), e.add(e.mul(field(LANE), 2), column.index))
                 source = e.gep("float", Operand("ptr", "%y"), at)
                 whole = e.icmp("sge", left, e.i64(lanes))
+                steps = [p[f"w{i}_m"] for i in range(len(spec.windows))]
+                rows = Operand("i64", "%rows")
                 for complete in (True, False):
                     with e.when(whole if complete else e.bin("xor", whole, e.const("i1", 1))):
-                        self.rows(source, bases, None if complete else v.below(e, left, lanes))
-
-    def rows(self, source: Operand, bases: list[Operand], mask: Operand | None) -> None:
-        """One vector of columns of each row of the panel."""
-        e, spec, lanes = self.e, self.spec, self.lanes
-        steps = [self.p[f"w{i}_m"] for i in range(len(spec.windows))]
-        with e.loop(e.i64(0), Operand("i64", "%rows"), carry=[source, *bases]) as row:
-            at, *places = row.carried
-            values = [e.load(self.wide, at, 4)]
-            for (dtype, kind), place in zip(spec.operands, places):
-                stored = STORAGE_TYPE[dtype]
-                if kind == "0":
-                    raw = e.splat(e.load(stored, place, 1), lanes)
-                else:
-                    raw = v.masked_load(e, storage_type(dtype, lanes), place, mask)
-                values.append(body.from_storage(e, dtype, raw))
-            results = body.emit(e, self.target, spec.body, values, lanes)
-            for (dtype, _), place, result in zip(spec.outs, places[len(spec.operands) :], results, strict=True):
-                v.masked_store(e, body.to_storage(e, dtype, result), place, mask)
-            row.next = [e.gep("float", at, 4 * self.nr)]
-            for (dtype, _), place, step in zip(spec.windows, places, steps, strict=True):
-                row.next.append(e.gep(STORAGE_TYPE[dtype], place, step))
-            assert lanes_of(values[0].type) == lanes
+                        mask = None if complete else v.below(e, left, lanes)
+                        lines.write(e, self.target, spec, (source, 4 * self.nr), bases, steps, rows, mask)
