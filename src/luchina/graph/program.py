@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from luchina.graph.value import OUT, Value, key_of, recording
+from luchina.graph.value import OUT, PICK, Value, key_of, recording
 
 if TYPE_CHECKING:
     from luchina.compiler.build import Executable
@@ -125,13 +125,18 @@ def walk(targets: Sequence[Value]) -> tuple[list[Value], list[Value]]:
     return order, leaves
 
 
+def _is_open(value: Value) -> bool:
+    """Whether backward may still go through a Value. One of several results is done with when the operation is."""
+    return value.needs_grad and not value.freed and not (value.op is PICK and value.inputs[0].freed)
+
+
 def _saved(targets: list[Value]) -> list[Value]:
     """Pending Values that a later backward will read: they are results of this program too."""
-    if not any(v.needs_grad and not v.freed for v in targets):
+    if not any(_is_open(v) for v in targets):
         return []
     for update in before_saving:
         update()
-    if not any(v.needs_grad and not v.freed for v in targets):
+    if not any(_is_open(v) for v in targets):
         return []
     have = set(targets)
     extra = []

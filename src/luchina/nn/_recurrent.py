@@ -130,6 +130,7 @@ def network(
     ``weights`` has one list for each (layer, direction), forward then reverse.
     """
     directions = 2 if bidirectional else 1
+    single = num_layers * directions == 1
     last: list[State] = []
     for depth in range(num_layers):
         outputs = []
@@ -138,11 +139,11 @@ def network(
             w_ih, w_hh, *rest = weights[at]
             b_ih, b_hh = rest[:2] if bias else (None, None)
             (w_hr,) = rest[2 if bias else 0 :] or (None,)
-            start = tuple(s[at] for s in state)
+            start = tuple(s.squeeze(0) if single else s[at] for s in state)
             output, end = layer(mode, input, start, w_ih, w_hh, b_ih, b_hh, w_hr, reverse=direction == 1)
             outputs.append(output)
             last.append(end)
         input = outputs[0] if directions == 1 else luchina.cat(outputs, -1)
         if dropout > 0 and training and depth + 1 < num_layers:
             input = engine.dropout(input, dropout, True)
-    return input, tuple(luchina.stack(members) for members in zip(*last))
+    return input, tuple(members[0].unsqueeze(0) if single else luchina.stack(members) for members in zip(*last))
