@@ -76,7 +76,7 @@ def conv2d(
     problem = plan.Problem(
         dtype=x.dtype,
         extents=(groups, per_group, images * rows * columns, channels * taps[0] * taps[1]),
-        a_mode=("k" if w_w == 1 else "s") if flat else "tk",
+        a_mode=_weights_mode(w, images * rows * columns) if flat else "tk",
         b_mode="tx",
         a={"slot": w.slot, "offset": w.offset, "batch": per_group * w_o, "x": w_o, "k": w_w},
         b={"slot": x.slot, "offset": x.offset - padding[0][0] * x_h - padding[1][0] * x_w, "batch": channels * x_c}
@@ -227,6 +227,17 @@ def conv2d_weight(
         ),
     )
     return plan.calls(problem, target, temporary)
+
+
+# Weights are read where they lie for results of at most so many columns: one image, late in a network.
+DIRECT_COLUMNS = 128
+
+
+def _weights_mode(w: Window, columns: int) -> str:
+    """How weights whose taps lie one after the other are read."""
+    if columns <= DIRECT_COLUMNS:
+        return "direct"
+    return "k" if w.strides[3] == 1 else "s"
 
 
 def _is_plain(taps: Sequence[int], stride: Pair, dilation: Pair) -> bool:
