@@ -229,6 +229,7 @@ class _Workers:
         self.loader = loader
         self.results = context.Queue()
         self.tasks = [context.Queue() for _ in range(loader.num_workers)]
+        self.owner = os.getpid()
         self.processes = []
         for i, tasks in enumerate(self.tasks):
             process = context.Process(
@@ -336,5 +337,5 @@ class _Workers:
             tasks.close()
 
     def __del__(self) -> None:
-        if any(p.is_alive() for p in self.processes):
+        if self.owner == os.getpid() and any(p.is_alive() for p in self.processes):  # not in a forked child's copy
             self.stop()
