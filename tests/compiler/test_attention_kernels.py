@@ -125,6 +125,41 @@ def test_a_further_result_in_two_places() -> None:
         np.testing.assert_array_equal(got, want)
 
 
+def test_gradients_are_written_straight_into_the_array_that_joins_them() -> None:
+    """As packed projections have it: (B, C, T, D) each, side by side in (B, T, 3 · C · D)."""
+    case = ((2, 3, 1), 70, 70, 16, 16, "causal")
+    given = arrays(case, "float32")
+    _, _, *gradients = graph(case, "float32")
+    plain, _ = run(gradients, given)
+
+    def by_token(x: P.Node) -> P.Node:
+        heads_first = P.reshape(P.permute(x, (0, 2, 3, 1, 4)), (2, 3, 70, 16))
+        return P.reshape(P.permute(heads_first, (0, 2, 1, 3)), (2, 70, 48))
+
+    want = [x.reshape(2, 70, 48) for x in plain]
+    dq, dk, dv = map(by_token, gradients)
+    (joined,), executable = run([P.concat([dq, dk, dv], 2)], given)
+    assert executable.kernels[-1].ops == ["attention_backward"]
+    np.testing.assert_array_equal(joined, np.concatenate(want, 2))
+    # Not so simple: other orders, pieces that are wanted elsewhere too, memory that holds something already.
+    base = P.const(7.0, "float32", (2, 70, 96))
+    x = P.unary("neg", P.reshape(P.permute(P.input(0, (2, 3, 1, 70, 16), "float32"), (0, 3, 1, 2, 4)), (2, 70, 48)))
+    results, _ = run(
+        [
+            P.concat([dv, x, dk], 2),
+            dv,
+            P.update(base, dq, (70 * 96, 96, 1), 48),
+            P.concat([P.reshape(dk, (2, 70, 48, 1))] * 2, 3),
+        ],
+        given,
+    )
+    negative = -given[0].transpose(0, 3, 1, 2, 4).reshape(2, 70, 48)
+    np.testing.assert_array_equal(results[0], np.concatenate([want[2], negative, want[1]], 2))
+    np.testing.assert_array_equal(results[1], want[2])
+    np.testing.assert_array_equal(results[2], np.concatenate([np.full((2, 70, 48), 7, np.float32), want[0]], 2))
+    np.testing.assert_array_equal(results[3], np.stack([want[1]] * 2, 3))
+
+
 @pytest.mark.parametrize("parts", [1, 3])
 def test_the_same_bits_for_one_and_two_threads(parts: int) -> None:
     case = ((1, 2, 1), 300, 300, 32, 32, "causal")

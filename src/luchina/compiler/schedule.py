@@ -291,9 +291,11 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
 
     def _is_piece(self, node: Node) -> bool:
         """Whether the only reader can have the node written straight into its own result."""
-        if node.op in POINTWISE or len(self.readers[id(node)]) != 1:
+        readers = [self._by_id[r] for r in self.readers[id(node)]]
+        readers = [r for r in readers if r.op not in prims.ATTENTION_FURTHER]
+        if node.op in POINTWISE or len(readers) != 1:
             return False
-        (reader,) = [self._by_id[r] for r in self.readers[id(node)]]
+        (reader,) = readers
         if reader.op == "update":
             return node is reader.inputs[1]
         depth = 1 + max((self._nested.get(id(piece), 0) for piece in node.inputs), default=0)
@@ -472,7 +474,7 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
         if id(node) in self.windows or node.op == "input":
             source = self.readable(self.realise(node))
             self.loop(source.shape, (), lambda builder: builder.store(builder.load(source, builder.kept, ()), to))
-        else:
+        elif not self._attend_into(node, to):
             self.compute(node, to)
 
     # ---- what is written in pieces
@@ -508,7 +510,7 @@ _FROM_MEMORY = CONTRACTIONS | {"scatter", "scan", "argsort", "strided", "take"}
 _FROM_MEMORY |= {"attention", "attention_backward", "recurrence", "recurrence_backward"}
 
 # Primitives whose kernels write row-major results only.
-_CONTIGUOUS = frozenset({"update", "scatter", "scan", "argsort", "attention", "attention_lse", "attention_backward"})
+_CONTIGUOUS = frozenset({"update", "scatter", "scan", "argsort", "attention_lse"})
 _CONTIGUOUS |= {"recurrence", "recurrence_backward"}
 
 _SOURCES = frozenset({"input", "const", "scalar", "iota", "take"})

@@ -18,6 +18,7 @@ from luchina.compiler.body import ITEMSIZE
 from luchina.compiler.contraction.plan import FLOPS_PER_NANOSECOND
 from luchina.compiler.contraction.spec import ACCUMULATE
 from luchina.compiler.contraction.tiles import padded
+from luchina.compiler.movement import restrided
 from luchina.compiler.prims import Node
 from luchina.compiler.target import host
 from luchina.compiler.task import Task, Window, contiguous
@@ -34,6 +35,9 @@ class AttentionKernels:
     tasks: list[Task]
     _attending: dict[int, tuple[Task, dict[str, int]]]
     _told: dict[int, Window]
+    order: list[Node]
+    outputs: list[Node]
+    windows: dict[int, Window]
 
     if TYPE_CHECKING:
 
@@ -42,13 +46,51 @@ class AttentionKernels:
         def view(self, node: Node) -> Window: ...
         def _plain(self, node: Node) -> Window: ...
         def realise(self, node: Node) -> Window: ...
+        def write(self, node: Node, to: Window) -> None: ...
+        def compute(self, node: Node, to: Window) -> None: ...
 
     def _attend(self, node: Node, task: Task, numbers: dict[str, int], names: tuple[str, ...]) -> None:
         task.params = [numbers[name] for name in names]
         self.tasks.append(task)
         self._attending[id(node)] = (task, {name: i for i, name in enumerate(names)})
 
+    def _attend_into(self, node: Node, to: Window) -> bool:
+        """Let a kernel write what ``node`` moves, and nobody else reads, to its last place: a piece of a whole."""
+        chain = [node]
+        while chain[-1].op in ("permute", "reshape") and id(chain[-1]) not in self.windows:
+            chain.append(chain[-1].inputs[0])
+        source = chain[-1]
+        if len(chain) == 1 or source.op not in _LAID_OUT or id(source) in self.windows:
+            return False
+        strides = to.strides
+        for moved, inside in zip(chain, chain[1:]):
+            if moved.op == "permute":
+                strides = tuple(strides[moved.attrs.index(axis)] for axis in range(len(strides)))
+            else:
+                seen = restrided(moved.shape, strides, inside.shape)
+                if seen is None:
+                    return False
+                strides = seen
+        if strides[-1] != 1 or not all(self._read_once(each) for each in chain):
+            return False
+        self.compute(source, Window(to.storage, source.shape, strides, to.offset))
+        return True
+
+    def _read_once(self, node: Node) -> bool:
+        users = [n for n in self.order for i in n.inputs if i is node and n.op not in prims.ATTENTION_FURTHER]
+        return len(users) == 1 and all(node is not output for output in self.outputs)
+
+    def _rows_apart(self, node: Node, to: Window) -> bool:
+        """Whether a kernel can write there; if it cannot, ``node`` is copied there from a buffer of its own."""
+        if to.strides[-1] == 1 or to.shape[-1] == 1:
+            return True
+        self.realise(node)
+        self.write(node, to)
+        return False
+
     def _attention(self, node: Node, to: Window) -> None:
+        if not self._rows_apart(node, to):
+            return
         q, k, v, *mask = node.inputs
         scale, causal, heads_first = node.attrs
         target, dtype = host(), node.dtype
@@ -99,6 +141,8 @@ class AttentionKernels:
         self._attend(node, task, numbers, forward.PARAMS)
 
     def _attention_backward(self, node: Node, to: Window) -> None:
+        if not self._rows_apart(node, to):
+            return
         q, k, v, lse, delta, g, *mask = node.inputs
         scale, causal, parts, heads_first = node.attrs
         target, dtype = host(), q.dtype
@@ -163,11 +207,13 @@ class AttentionKernels:
 
     def _attention_further(self, node: Node, to: Window) -> None:
         """A further result of a task: tell the task where it goes, or copy it if it already knows a place."""
+        if id(node.inputs[0]) not in self._attending:
+            self.realise(node.inputs[0])
         task, places = self._attending[id(node.inputs[0])]
         told = self._told.get(id(node))
-        whole = to.is_contiguous and to.storage.nbytes == node.size * ITEMSIZE[node.dtype] and to.storage.takes is None
-        first_use = not any(to.storage in (*t.reads, *t.writes) for t in self.tasks)
-        if told is None and whole and first_use:
+        # The task runs earlier than now: nothing else may have been done to that memory.
+        touched = any(to.storage in (*t.reads, *t.writes) for t in self.tasks if t is not task)
+        if told is None and not touched and to.storage.takes is None and (to.strides[-1] == 1 or to.shape[-1] == 1):
             told = to
         elif told is None:
             told = contiguous(self.storage("temp", node.size, node.dtype), node.shape)
