@@ -156,19 +156,19 @@ def _heads(x: Node, lead: tuple[int, ...], tail: int = 2) -> Node:
     return p.reshape(x, (*three, *x.shape[len(lead) :]))
 
 
-def _kernel_inputs(q: Node, k: Node, v: Node, rest: tuple) -> tuple[list[Node], Node | None, float, bool]:
+def _kernel_inputs(q: Node, k: Node, v: Node, rest: tuple) -> tuple[tuple[Node, Node, Node], Node | None, float, bool]:
     scale, causal, masked = rest[-3:]
     lead = _lead(q, k, v)
     mask = None
     if masked:
         mask = p.expand(rest[0], (*lead, q.shape[-2], k.shape[-2]))
         mask = _heads(mask, lead)
-    return [_heads(x, lead) for x in (q, k, v)], mask, scale, causal
+    return (_heads(q, lead), _heads(k, lead), _heads(v, lead)), mask, scale, causal
 
 
 def _attention_node(q: Node, k: Node, v: Node, rest: tuple) -> Node:
-    heads, mask, scale, causal = _kernel_inputs(q, k, v, rest)
-    return p.attention(*heads, mask, scale, causal)
+    (q, k, v), mask, scale, causal = _kernel_inputs(q, k, v, rest)
+    return p.attention(q, k, v, mask, scale, causal)
 
 
 def _heads_first(x: Node, lead: tuple[int, ...]) -> Node:
@@ -240,12 +240,11 @@ def _lower_backward(q: Node, k: Node, v: Node, *rest: Any) -> tuple[Node, Node, 
     lse, out, g = rest[-6:-3]
     lead = _lead(q, k, v)
     (q, k, v), mask, scale, causal = _kernel_inputs(q, k, v, rest)
-    delta = p.reduce(
-        "sum", p.cast(p.binary("mul", *(p.cast(x, lse.dtype) for x in (g, out))), lse.dtype), (len(g.shape) - 1,)
-    )
-    sums = (_heads(x, lead, 1) for x in (lse, delta))
+    product = p.binary("mul", p.cast(g, lse.dtype), p.cast(out, lse.dtype))
+    delta = p.reduce("sum", product, (len(g.shape) - 1,))
+    lse, delta, g = _heads(lse, lead, 1), _heads(delta, lead, 1), _heads(g, lead)
     parts = max(1, min(-(-PARTS // math.prod(lead)), k.shape[3] // PART_KEYS))
-    dq, dk, dv = p.attention_backward(q, k, v, mask, *sums, _heads(g, lead), scale, causal, parts)
+    dq, dk, dv = p.attention_backward(q, k, v, mask, lse, delta, g, scale, causal, parts)
     if parts > 1:
         dq = p.reshape(p.cast(p.reduce("sum", dq, (0,)), q.dtype), (*lead, *q.shape[3:]))
     else:
