@@ -409,6 +409,43 @@ def test_linear_and_relu_are_one_kernel():
     assert len(check([y], [data((40, 20)), data((16, 20)), data((16,))]).kernels) == 1
 
 
+def test_a_linear_layer_of_a_batch_is_one_kernel_with_what_follows():
+    x, w, b = P.input(0, (3, 40, 20), "float32"), P.input(1, (16, 20), "float32"), P.input(2, (16,), "float32")
+    skip = P.input(3, (3, 40, 16), "float32")
+    flat = P.dot(P.reshape(x, (1, 120, 20)), P.permute(P.reshape(w, (1, 16, 20)), (0, 2, 1)))
+    y = P.reshape(P.binary("add", flat, b), (3, 40, 16))
+    arrays = [data((3, 40, 20)), data((16, 20)), data((16,)), data((3, 40, 16))]
+    activated = P.binary("mul", P.unary("erf", y), P.binary("add", y, skip))
+    assert len(check([activated], arrays).kernels) == 1
+    assert len(check([y, activated], arrays).kernels) == 1
+    # An operand that is laid out otherwise than the product cannot be part of it, and is right all the same.
+    turned = P.permute(P.input(3, (40, 3, 16), "float32"), (1, 0, 2))
+    check([P.binary("add", y, turned)], [*arrays[:3], data((40, 3, 16))])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 100, 70), (1, 90, 1, 64), (3, 1, 50, 33), (2, 1, 1, 5000)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_matrix_by_vector(shape, turned):
+    batch, m, n, k = shape
+    a = P.input(0, (batch, m, k), "float32")
+    b = P.input(1, (batch, n, k) if turned else (batch, k, n), "float32")
+    bias = P.input(2, (n,), "float32")
+    product = P.dot(a, P.permute(b, (0, 2, 1)) if turned else b)
+    y = P.binary("maximum", P.binary("add", product, bias), P.const(0.0, "float32"))
+    assert len(check([y], [data(a.shape), data(b.shape), data((n,))]).kernels) == 1
+
+
+def test_numbers_of_an_epilogue_are_computed_once():
+    a, b = P.input(0, (1, 50, 30), "float32"), P.input(1, (1, 30, 40), "float32")
+    old = P.input(2, (1, 50, 40), "float32")
+    rate, decay = (P.cast(P.scalar(i, "float64"), "float32") for i in range(2))
+    kept = P.binary("add", P.binary("mul", old, decay), P.binary("mul", P.dot(a, b), P.binary("sub", rate, decay)))
+    arrays = [data((1, 50, 30)), data((1, 30, 40)), data((1, 50, 40))]
+    executable = check([kept, P.unary("sqrt", P.unary("abs", kept))], arrays, [0.3, 0.9])
+    assert len(executable.kernels) == 1
+    assert executable.kernels[0].ir().count("fptrunc") == 2
+
+
 # ---- threads
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from luchina.compiler import loops, loopspec, movement
+from luchina.compiler import loops, loopspec, movement, transposition
 from luchina.compiler.body import COST, ITEMSIZE, Instruction
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.layout import Axes
@@ -271,6 +271,8 @@ class LoopBuilder:
         """The kernel, with axes merged where every operand allows."""
         operands = list(self.operands)
         program = self.instructions
+        if (turned := self._transposition(operands)) is not None:
+            return turned
         forms = [list(row[1:]) for o in operands for row in (o.row, *(m[0] for m in o.masks))]
         loads, count = [], 0
         for operand in operands:
@@ -320,6 +322,30 @@ class LoopBuilder:
             else:
                 scratch = 0
         return self._task(spec, extents, records, operands, scratch)
+
+    def _transposition(self, operands: list[_Operand]) -> Task | None:
+        """The kernel as a copy by squares, where it is a copy from one layout to another."""
+        if [i.op for i in self.instructions] != ["load", "store"] or len(self.extents) != self.outer:
+            return None
+        read, write = operands
+        if read.masks or read.index_stride is not None or read.storage is None or write.storage is None:
+            return None
+        size = ITEMSIZE[read.dtype]
+        copy = transposition.plan(self.extents, size, (read.storage.slot, read.row), (write.storage.slot, write.row))
+        if copy is None or read.dtype != write.dtype:
+            return None
+        nbytes = size * prod(self.extents)
+        return Task(
+            copy.kernel,
+            copy.params,
+            copy.blocks,
+            [read.storage],
+            [write.storage],
+            ops=self.ops,
+            cost=2 * NANOSECONDS * nbytes,
+            nbytes_read=nbytes,
+            nbytes_written=nbytes,
+        )
 
     def _task(
         self, spec: LoopSpec, extents: list[int], records: list[int], operands: list[_Operand], scratch: int
