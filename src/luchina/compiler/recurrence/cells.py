@@ -10,8 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from luchina.compiler.vecmath.exponential import sigmoid, tanh
+from luchina.compiler.vecmath.exponential import expm1_reduced, reduce
 from luchina.compiler.vecmath.lanes import Lanes, Mathematics
+
+
+def sigmoid(m: Mathematics, x: Lanes) -> Lanes:
+    """1 - q or z - z·q with z = e^-|x| and q = z / (1 + z). Where z would leave the normal numbers it stays the
+    smallest: a gate that is shut needs no further digits."""
+    r, k = reduce(m, (-x.abs()).at_least(-708.0 if m.double else -87.0))
+    z = m.fma(expm1_reduced(m, r), (power := m.power_of_two(k)), power)
+    base = (x < 0.0).select(z, 1.0)
+    return m.fma(base, -(z / (z + 1.0)), base)
+
+
+def tanh(m: Mathematics, x: Lanes) -> Lanes:
+    """-y / (y + 2) with y = e^(-2|x|) - 1, which keeps the digits of small x: one formula for all x, within 3 units of
+    the last place."""
+    r, k = reduce(m, (x.abs() * -2.0).at_least(-40.0 if m.double else -20.0))
+    power = m.power_of_two(k)
+    y = m.fma(expm1_reduced(m, r), power, power - 1.0)
+    return (y / (y + 2.0)).with_sign(x)
 
 
 class Stepped(NamedTuple):
