@@ -6,17 +6,18 @@ import pytest
 import torch
 
 import luchina
-from luchina.compiler.contraction import winograd
+from luchina.compiler.contraction import winograd, winograd_weight
 
 # images, channels, outputs, rows, columns, padding, groups: odd sizes, several segments a vector, parts of tiles
 SHAPES = [
     (2, 32, 32, 32, 32, 1, 1),
     (3, 16, 20, 13, 17, 1, 1),
-    (2, 33, 40, 9, 11, 0, 1),
+    (3, 33, 40, 9, 11, 0, 1),
     (13, 70, 17, 5, 3, 2, 1),
     (2, 32, 64, 16, 16, (0, 2), 1),
     (4, 32, 64, 7, 7, 1, 2),
     (1, 24, 16, 20, 70, 1, 1),
+    (40, 90, 70, 8, 8, 1, 1),
 ]
 
 
@@ -39,8 +40,9 @@ def _run(engine, arrays, padding, groups, dtype=None):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_and_gradients_are_no_less_accurate_than_pytorchs(shape, monkeypatch):
     called = []
-    plain = winograd.conv
-    monkeypatch.setattr(winograd, "conv", lambda *args, **kw: called.append(1) or plain(*args, **kw))
+    for module, name in ((winograd, "conv"), (winograd_weight, "weight")):
+        plain = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, plain=plain, name=name: called.append(name) or plain(*a))
     arrays = _both(shape)
     exact = _run(torch, [a.astype(np.float64) for a in arrays], *shape[5:])
     ours, theirs = _run(luchina, arrays, *shape[5:]), _run(torch, arrays, *shape[5:])
@@ -48,7 +50,10 @@ def test_values_and_gradients_are_no_less_accurate_than_pytorchs(shape, monkeypa
         scale = np.sqrt((true**2).mean())
         error, allowed = (np.sqrt(((a - true) ** 2).mean()) / scale for a in (mine, other))
         assert error < max(2 * allowed, 4e-7)
-    assert called, "the convolution took another way"
+    images, _, rows, columns = ours[0].shape
+    assert called.count("conv") == 2
+    tiles = images * ((rows + 1) // 2) * ((columns + 1) // 2)
+    assert called.count("weight") == (tiles >= winograd_weight.LEAST_TILES)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
@@ -79,3 +84,21 @@ def test_weights_of_other_layouts(w_layout):
     ours = luchina.nn.functional.conv2d(luchina.tensor(x), luchina.tensor(w).permute(*axes), padding=1).numpy()
     theirs = torch.nn.functional.conv2d(torch.tensor(x), torch.tensor(w).permute(*axes), padding=1).numpy()
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_one_and_many_parts_of_the_tiles_give_the_weights_gradient_to_an_optimizer():
+    torch.manual_seed(0)
+    states = []
+    for engine in (luchina, torch):
+        engine.manual_seed(0)
+        conv = engine.nn.Conv2d(32, 48, 3, padding=1)
+        optimizer = engine.optim.SGD(conv.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+        for images in (1, 9):
+            x = engine.linspace(-1, 1, images * 32 * 400).reshape(images, 32, 20, 20).sin()
+            loss = (conv(x) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        states.append([p.detach().numpy() for p in conv.parameters()])
+    for ours, theirs in zip(*states):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from math import gcd
 from typing import NamedTuple
 
-from luchina.compiler.contraction import depthwise, plan, winograd
+from luchina.compiler.contraction import depthwise, plan, winograd, winograd_weight
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import magic
 from luchina.compiler.target import Target
@@ -202,6 +202,10 @@ def conv2d_weight(
         calls = depthwise.weight(x, g, outs, epilogue, counts, *sizes, stride, before, dilation, target)
         if calls is not None:
             return calls
+    result = (images, rows, columns)
+    if _is_plain(taps, stride, dilation) and winograd_weight.fits(x, g, outs, epilogue, result, per_group, channels):
+        extents = (images, *size), result, (groups, per_group, channels)
+        return winograd_weight.weight(x, g, outs, epilogue, extents, before, target, temporary)
     axes = [_Axis(d, s, -p[0], n) for s, d, p, n in zip(stride, dilation, padding, size, strict=True)]
     x_n, x_c, x_h, x_w = x.strides
     g_n, g_o, g_h, g_w = g.strides

@@ -17,7 +17,7 @@ inputs that a result does not depend on; where that made something infinite or n
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -49,27 +49,29 @@ RECORD = 8  # numbers of a segment:
 BASE, ROW, COLUMN, LANE, COUNT, IMAGE, OUT_ROW, OUT_COLUMN = range(RECORD)
 NOWHERE = 1 << 30  # the row of tiles that do not exist
 
-_SHAPE = (
+SHAPE = (
     *("C", "O", "H", "W", "R", "S", "t_rows", "t_columns", "tiles", "top", "left"),
     *("tile_blocks", "parts", "part_panels", "panels", "u_plane", "v_plane"),
     *("u_slot", "at_v", "at_m", "at_y", "at_zeros"),
     *("x_slot", "x_offset", "x_batch", "x_n", "x_c", "x_h"),
     *("w_slot", "w_offset", "w_batch", "w_o", "w_c", "w_h", "w_w"),
+    *("g_slot", "g_offset", "g_batch", "g_n", "g_c", "g_h", "g_plane", "t_plane", "c_panels"),
+    *("at_t", "at_g", "at_row", "part_blocks", "sums", "sums_part"),
 )
-_WINDOW = ("slot", "offset", "batch", "m", "image", "row")
+WINDOW = ("slot", "offset", "batch", "m", "image", "row")
 
 
-class _Params:
+class Params:
     def __init__(self, e: Emitter, windows: int) -> None:
         self.e = e
-        self.places = {name: i for i, name in enumerate(_names(windows))}
+        self.places = {name: i for i, name in enumerate(names(windows))}
 
     def __getitem__(self, name: str) -> Operand:
         return self.e.load("i64", self.e.gep("i64", Operand("ptr", "%params"), self.places[name]), 8)
 
 
-def _names(windows: int) -> list[str]:
-    return [*_SHAPE, *(f"w{i}_{what}" for i in range(windows) for what in _WINDOW)]
+def names(windows: int) -> list[str]:
+    return [*SHAPE, *(f"w{i}_{what}" for i in range(windows) for what in WINDOW)]
 
 
 # ---- planning
@@ -122,11 +124,12 @@ def conv(
     # Planes a multiple of 4096 bytes apart would share a few lines of the first cache.
     u_plane, v_plane = channels * mr + 16, channels * nr + nr
     u_slot = temporary(groups * panels * 16 * u_plane * 4)
-    at_v = _aligned((nr + 1) * RECORD * 8 + 8)
-    at_m = _aligned(at_v + 16 * v_plane * 4)
-    at_y = _aligned(at_m + 16 * mr * nr * 4)
-    at_zeros = _aligned(at_y + mr * 4 * nr * 4)
+    at_v = aligned((nr + 1) * RECORD * 8 + 8)
+    at_m = aligned(at_v + 16 * v_plane * 4)
+    at_y = aligned(at_m + 16 * mr * nr * 4)
+    at_zeros = aligned(at_y + mr * 4 * nr * 4)
     numbers = {
+        **dict.fromkeys(SHAPE, 0),
         **{"C": channels, "O": out, "H": height, "W": width, "R": rows, "S": columns},
         **{"t_rows": t_rows, "t_columns": t_columns, "tiles": tiles, "top": padding[0], "left": padding[1]},
         **{"tile_blocks": tile_blocks, "parts": parts, "part_panels": part_panels, "panels": panels},
@@ -142,11 +145,11 @@ def conv(
     for i, window in enumerate(windows):
         image, channel, row, _ = window.strides
         values = (window.slot, window.offset, out * channel, channel, image, row)
-        numbers |= {f"w{i}_{what}": value for what, value in zip(_WINDOW, values, strict=True)}
+        numbers |= {f"w{i}_{what}": value for what, value in zip(WINDOW, values, strict=True)}
     chunks = ceil(channels / CHAIN)
     first = Call(
         _weights_kernel(mr, _tap_order(w)),
-        [numbers[name] for name in _SHAPE],
+        [numbers[name] for name in SHAPE],
         groups * panels * chunks,
         0,
         groups * out * channels * 6.0,
@@ -156,9 +159,9 @@ def conv(
     flops = 2 * groups * out * channels * images * rows * columns * 9
     main = Call(
         _main_kernel(spec),
-        [numbers[name] for name in _names(len(windows))],
+        [numbers[name] for name in names(len(windows))],
         groups * tile_blocks * parts,
-        _aligned(at_zeros + 4 * lanes * 4),
+        aligned(at_zeros + 4 * lanes * 4),
         flops / 100 + 100.0,
         tuple(dict.fromkeys([x.slot, w.slot, u_slot, *(o.slot for o in epilogue.operands)])),
         tuple(dict.fromkeys(o.slot for o in outs)),
@@ -167,7 +170,7 @@ def conv(
     return [first, main]
 
 
-def _aligned(nbytes: int) -> int:
+def aligned(nbytes: int) -> int:
     return -(-nbytes // 64) * 64
 
 
@@ -193,7 +196,7 @@ def _main_kernel(spec: lines.Spec) -> Kernel:
 # ---- arithmetic of the transforms
 
 
-def _four(e: Emitter, d: Sequence[Operand]) -> list[Operand]:
+def four(e: Emitter, d: Sequence[Operand]) -> list[Operand]:
     """Bᵀ d."""
     return [e.bin("fsub", d[0], d[2]), e.bin("fadd", d[1], d[2]), e.bin("fsub", d[2], d[1]), e.bin("fsub", d[1], d[3])]
 
@@ -216,7 +219,7 @@ def _two(e: Emitter, m: Sequence[Operand]) -> list[Operand]:
     return [first, e.bin("fsub", e.bin("fsub", m[1], m[2]), m[3])]
 
 
-def _shuffle(e: Emitter, a: Operand, b: Operand, order: list[int]) -> Operand:
+def shuffle(e: Emitter, a: Operand, b: Operand, order: list[int]) -> Operand:
     mask = ", ".join(f"i32 {i}" for i in order)
     wide = vector("float", len(order))
     return e.inst(wide, f"shufflevector {a}, {b}, <{len(order)} x i32> <{mask}>")
@@ -227,7 +230,7 @@ def _shuffle(e: Emitter, a: Operand, b: Operand, order: list[int]) -> Operand:
 
 def _emit_weights(mr: int, order: int, target: Target, name: str) -> str:
     e = Emitter()
-    p = _Params(e, 0)
+    p = Params(e, 0)
     lanes = 1 << (mr - 1).bit_length()
     mask = None if lanes == mr else v.below(e, e.i64(mr), lanes)
     table = Operand("ptr", "%table")
@@ -256,7 +259,7 @@ def _emit_weights(mr: int, order: int, target: Target, name: str) -> str:
     return module([e.function(name)], e.declarations, target.triple)
 
 
-def _taps(e: Emitter, p: _Params, base: Operand, rows: list[Operand], order: int) -> list[Operand]:
+def _taps(e: Emitter, p: Params, base: Operand, rows: list[Operand], order: int) -> list[Operand]:
     """The nine weights of each row, as vectors over the rows."""
     lanes = len(rows)
 
@@ -309,7 +312,9 @@ def _emit_main(spec: lines.Spec, target: Target, name: str) -> str:
     return module(functions, declarations, target.triple)
 
 
-class _Main:
+class Tiles:
+    """The functions that both kernels over tiles have."""
+
     def __init__(self, spec: lines.Spec, target: Target, name: str) -> None:
         self.spec, self.target, self.name = spec, target, name
         self.lanes = target.lanes("float32")
@@ -318,43 +323,8 @@ class _Main:
 
     def begin(self) -> Emitter:
         self.e = Emitter()
-        self.p = _Params(self.e, len(self.spec.windows))
+        self.p = Params(self.e, len(self.spec.windows))
         return self.e
-
-    def driver(self) -> None:
-        e, p, spec = self.e, self.p, self.spec
-        table, scratch = Operand("ptr", "%table"), Operand("ptr", "%scratch")
-        at = {x: e.gep("i8", scratch, p[f"at_{x}"]) for x in ("v", "m", "y", "zeros")}
-        flag = e.gep("i64", scratch, (self.nr + 1) * RECORD)
-        x, w, u = (e.load("ptr", e.gep("ptr", table, p[slot]), 8) for slot in ("x_slot", "w_slot", "u_slot"))
-        for i in range(4):
-            e.store(e.const(self.wide, 0), e.gep("float", at["zeros"], i * self.lanes), 4)
-        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as block:
-            rest = e.bin("udiv", block.index, p["parts"])
-            part = e.sub(block.index, e.mul(rest, p["parts"]))
-            group = e.bin("udiv", rest, p["tile_blocks"])
-            first = e.mul(e.sub(rest, e.mul(group, p["tile_blocks"])), self.nr)
-            image = e.gep("float", x, e.add(p["x_offset"], e.mul(group, p["x_batch"])))
-            weights = e.gep("float", w, e.add(p["w_offset"], e.mul(group, p["w_batch"])))
-            self.call("segments", Operand("ptr", "%params"), first, scratch)
-            self.call("input", Operand("ptr", "%params"), image, scratch, at["zeros"], at["v"])
-            panel = e.mul(part, p["part_panels"])
-            stop = v.least(e, e.add(panel, p["part_panels"]), p["panels"])
-            with e.loop(panel, stop) as panels:
-                row = e.mul(panels.index, spec.sizes[0])
-                rows = v.least(e, e.sub(p["O"], row), e.i64(spec.sizes[0]))
-                number = e.add(e.mul(group, p["panels"]), panels.index)
-                start = e.gep("float", u, e.mul(e.mul(number, 16), p["u_plane"]))
-                with e.loop(e.i64(0), e.i64(16)) as place:
-                    a = e.gep("float", start, e.mul(place.index, p["u_plane"]))
-                    b = e.gep("float", at["v"], e.mul(place.index, p["v_plane"]))
-                    c = e.gep("float", at["m"], e.mul(place.index, spec.sizes[0] * self.nr))
-                    self.call("micro", a, b, p["C"], c)
-                self.call("output", at["m"], rows, at["y"], flag)
-                with e.when(e.icmp("ne", e.load("i64", flag, 8), e.i64(0))):
-                    mine = e.gep("float", weights, e.mul(row, p["w_o"]))
-                    self.call("direct", Operand("ptr", "%params"), image, mine, scratch, rows, at["y"])
-                self.call("write", Operand("ptr", "%params"), table, scratch, at["y"], group, row, rows)
 
     def call(self, part: str, *args: Operand) -> None:
         self.e.raw(f"call void @{self.name}.{part}({', '.join(map(str, args))})")
@@ -415,15 +385,20 @@ class _Main:
         e = self.e
         with e.loop(*self.each_segment()) as segment:
             field = self.record(segment.index)
-            count, lane = field(COUNT), field(LANE)
-            for tiles in (self.lanes // 2, self.lanes):
-                longer = e.icmp("sgt", count, e.i64(self.lanes // 2))
-                size = longer if tiles == self.lanes else e.bin("xor", longer, e.const("i1", 1))
-                beyond = e.icmp("sgt", e.add(lane, tiles), e.i64(self.nr))
-                for whole in (True, False):
-                    fits = e.bin("xor", beyond, e.const("i1", 1)) if whole else beyond
-                    with e.when(e.bin("and", size, fits)):
-                        self.segment_input(field, tiles, None if whole else v.below(e, count, tiles))
+            for tiles, mask in self.cases(field):
+                self.segment_input(field, tiles, mask)
+
+    def cases(self, field: Callable[[int], Operand]) -> Iterator[tuple[int, Operand | None]]:
+        """Code for half a vector of tiles and for a whole one, and for those that must be masked at the last lane."""
+        e = self.e
+        count, lane = field(COUNT), field(LANE)
+        for tiles in (self.lanes // 2, self.lanes):
+            longer = e.icmp("sgt", count, e.i64(self.lanes // 2))
+            size = longer if tiles == self.lanes else v.invert(e, longer)
+            beyond = e.icmp("sgt", e.add(lane, tiles), e.i64(self.nr))
+            for whole in (True, False):
+                with e.when(e.bin("and", size, v.invert(e, beyond) if whole else beyond)):
+                    yield tiles, None if whole else v.below(e, count, tiles)
 
     def segment_input(self, field: Callable[[int], Operand], tiles: int, mask: Operand | None) -> None:
         """``tiles`` lanes of a segment, all channels; memory is read from its first column on and from its third."""
@@ -446,19 +421,56 @@ class _Main:
             to, *rows = channel.carried
             seen = []
             for start, inside in zip(starts, masks, strict=True):
-                seen.append(_four(e, [v.masked_load(e, self.wide, e.gep("float", r, start), inside) for r in rows]))
+                seen.append(four(e, [v.masked_load(e, self.wide, e.gep("float", r, start), inside) for r in rows]))
             at = to
             for i in range(4):
                 if tiles < lanes:
                     pairs = [(seen[q][i], seen[q][i]) for q in range(2)]
                 else:
                     pairs = [(seen[q][i], seen[q + 1][i]) for q in (0, 2)]
-                columns = [_shuffle(e, *pair, order) for pair in pairs for order in (even, odd)]
-                for value in _four(e, columns):
+                columns = [shuffle(e, *pair, order) for pair in pairs for order in (even, odd)]
+                for value in four(e, columns):
                     v.masked_store(e, value, at, mask) if mask else e.store(value, at, 4)
                     at = e.gep("float", at, plane)
             following = [e.gep("float", r, step) for r, step in zip(rows, steps, strict=True)]
             channel.next = [e.gep("float", to, self.nr), *following]
+
+
+class _Main(Tiles):
+    def driver(self) -> None:
+        e, p, spec = self.e, self.p, self.spec
+        table, scratch = Operand("ptr", "%table"), Operand("ptr", "%scratch")
+        at = {x: e.gep("i8", scratch, p[f"at_{x}"]) for x in ("v", "m", "y", "zeros")}
+        flag = e.gep("i64", scratch, (self.nr + 1) * RECORD)
+        x, w, u = (e.load("ptr", e.gep("ptr", table, p[slot]), 8) for slot in ("x_slot", "w_slot", "u_slot"))
+        for i in range(4):
+            e.store(e.const(self.wide, 0), e.gep("float", at["zeros"], i * self.lanes), 4)
+        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as block:
+            rest = e.bin("udiv", block.index, p["parts"])
+            part = e.sub(block.index, e.mul(rest, p["parts"]))
+            group = e.bin("udiv", rest, p["tile_blocks"])
+            first = e.mul(e.sub(rest, e.mul(group, p["tile_blocks"])), self.nr)
+            image = e.gep("float", x, e.add(p["x_offset"], e.mul(group, p["x_batch"])))
+            weights = e.gep("float", w, e.add(p["w_offset"], e.mul(group, p["w_batch"])))
+            self.call("segments", Operand("ptr", "%params"), first, scratch)
+            self.call("input", Operand("ptr", "%params"), image, scratch, at["zeros"], at["v"])
+            panel = e.mul(part, p["part_panels"])
+            stop = v.least(e, e.add(panel, p["part_panels"]), p["panels"])
+            with e.loop(panel, stop) as panels:
+                row = e.mul(panels.index, spec.sizes[0])
+                rows = v.least(e, e.sub(p["O"], row), e.i64(spec.sizes[0]))
+                number = e.add(e.mul(group, p["panels"]), panels.index)
+                start = e.gep("float", u, e.mul(e.mul(number, 16), p["u_plane"]))
+                with e.loop(e.i64(0), e.i64(16)) as place:
+                    a = e.gep("float", start, e.mul(place.index, p["u_plane"]))
+                    b = e.gep("float", at["v"], e.mul(place.index, p["v_plane"]))
+                    c = e.gep("float", at["m"], e.mul(place.index, spec.sizes[0] * self.nr))
+                    self.call("micro", a, b, p["C"], c)
+                self.call("output", at["m"], rows, at["y"], flag)
+                with e.when(e.icmp("ne", e.load("i64", flag, 8), e.i64(0))):
+                    mine = e.gep("float", weights, e.mul(row, p["w_o"]))
+                    self.call("direct", Operand("ptr", "%params"), image, mine, scratch, rows, at["y"])
+                self.call("write", Operand("ptr", "%params"), table, scratch, at["y"], group, row, rows)
 
     # ---- products
 
@@ -514,7 +526,7 @@ class _Main:
                         spoilt = multiply_add(e, self.target, value, zero, spoilt)
                     for h, order in enumerate(halves):
                         at = e.gep("float", to, line * 2 * self.nr + (2 * j + h) * lanes)
-                        e.store(_shuffle(e, *pair, order), at, 4)
+                        e.store(shuffle(e, *pair, order), at, 4)
             row.next = [spoilt]
         bad = e.fcmp("uno", row.carried[0], row.carried[0])
         e.store(
