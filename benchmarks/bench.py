@@ -1,11 +1,11 @@
-"""``make bench``: ordinary PyTorch-API scripts on luchina, PyTorch and, where installed, ``torch.compile``.
+"""``make bench``: ordinary PyTorch-API scripts on luchina and PyTorch; on request ``torch.compile`` and JAX.
 
 Every round runs each workload once on each engine, alternating, each in a process of its own with its defaults. The
 table has medians over the rounds: microseconds a step, PyTorch's time divided by luchina's (the median of the rounds'
 ratios, and their range), the first step with an empty and with a full cache of kernels, the kernels compiled, and the
 most memory that the steps took beside what the process had before them.
 
-    python benchmarks/bench.py [--rounds 5] [--only name …] [--compile]
+    python benchmarks/bench.py [--rounds 5] [--only name …] [--also torch.compile jax]
 
 Writes ``results/steps.md``, ``results/steps.json`` and, with matplotlib, ``results/ratios.png``.
 """
@@ -27,7 +27,7 @@ from typing import Any
 
 HERE = pathlib.Path(__file__).parent
 SECONDS = 1.5  # of steps measured in each process
-ENGINES = ("luchina", "torch", "torch.compile")
+OTHERS = ("torch.compile", "jax")  # jax: ``jax_workloads.py``, jitted by hand
 
 
 def peak() -> float:
@@ -38,17 +38,23 @@ def peak() -> float:
 def measure(engine: str, name: str) -> dict[str, float]:
     """In this process: time of the import, of the first step, the median of the steps after it, and memory."""
     start = time.perf_counter()
-    if engine == "luchina":
-        import luchina as torch
-        import luchina.nn
-        import luchina.optim  # noqa: F401
-    else:
-        import torch
-    result = {"import": time.perf_counter() - start}
     sys.path.insert(0, str(HERE))
-    import workloads
+    if engine == "jax":
+        import jax_workloads as workloads
 
-    step = getattr(workloads, name)(torch)
+        arguments = []
+    else:
+        import workloads
+
+        if engine == "luchina":
+            import luchina as torch
+            import luchina.nn
+            import luchina.optim  # noqa: F401
+        else:
+            import torch
+        arguments = [torch]
+    result = {"import": time.perf_counter() - start}
+    step = getattr(workloads, name)(*arguments)
     if engine == "torch.compile":
         step = torch.compile(step)
     before = peak()
@@ -84,11 +90,18 @@ def run(engine: str, name: str, cache: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def written_in_jax(name: str) -> bool:
+    """Whether the workload has a counterpart in ``jax_workloads.py``."""
+    return f"def {name}() " in (HERE / "jax_workloads.py").read_text()
+
+
 def compare(name: str, rounds: int, engines: tuple[str, ...]) -> dict[str, Any]:
     """One workload on all engines: medians, ratios and their range."""
     seen: dict[str, list[dict[str, float]]] = {engine: [] for engine in ("empty", *engines)}
     for _ in range(rounds):
         for engine in engines:
+            if engine == "jax" and not written_in_jax(name):
+                continue
             with tempfile.TemporaryDirectory() as cache:
                 if engine == "luchina":
                     seen["empty"].append(run(engine, name, cache))
@@ -113,17 +126,19 @@ def compare(name: str, rounds: int, engines: tuple[str, ...]) -> dict[str, Any]:
         "import": median("luchina", "import"),
         "torch import": median("torch", "import"),
     }
-    if "torch.compile" in engines:
-        row["torch.compile"] = median("torch.compile", "step")
-        row["torch.compile, first"] = median("torch.compile", "first")
+    for engine in OTHERS:
+        if seen.get(engine):
+            row[engine], row[f"{engine}, first"] = median(engine, "step"), median(engine, "first")
     return row
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    compiled = any("torch.compile" in row for row in rows)
+    others = [engine for engine in OTHERS if any(engine in row for row in rows)]
     head = ["workload", "luchina µs", "PyTorch µs", "ratio", "range", "first step, empty cache", "full cache"]
-    head += ["kernels", "memory MB", "PyTorch MB"] + (["torch.compile µs", "its first step"] if compiled else [])
+    head += ["kernels", "memory MB", "PyTorch MB"] + [
+        text for engine in others for text in (f"{engine} µs", "its first step")
+    ]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for row in rows:
         cells = [
@@ -138,8 +153,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['memory']:.0f}",
             f"{row['torch memory']:.0f}",
         ]
-        if "torch.compile" in row:
-            cells += [f"{row['torch.compile'] * 1e6:,.0f}", f"{row['torch.compile, first']:.1f} s"]
+        for engine in others:
+            there = engine in row
+            cells += [f"{row[engine] * 1e6:,.0f}", f"{row[f'{engine}, first']:.1f} s"] if there else ["", ""]
         lines.append("| " + " | ".join(cells) + " |")
     mean = math.exp(statistics.fmean(math.log(row["ratio"]) for row in rows))
     lines += ["", f"Geometric mean of the ratios: {mean:.2f}."]
@@ -174,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=None, metavar="WORKLOAD")
-    parser.add_argument("--compile", action="store_true", help="measure torch.compile too (minutes a round)")
+    parser.add_argument("--also", nargs="*", default=[], choices=OTHERS, help="measure these too (minutes a round)")
     parser.add_argument("--measure", nargs=2, metavar=("ENGINE", "WORKLOAD"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -185,7 +201,7 @@ def main() -> None:
 
     rows = []
     for name in options.only or [w.__name__ for w in workloads.ALL]:
-        rows.append(compare(name, options.rounds, ENGINES if options.compile else ENGINES[:2]))
+        rows.append(compare(name, options.rounds, ("luchina", "torch", *options.also)))
         print(table(rows).splitlines()[len(rows) + 1], flush=True)
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
