@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from luchina.compiler.prims import Node
     from luchina.runtime.buffers import Buffer
 
+PLAIN_LIMIT = 600  # the same where none of them needs a gradient: a loop of steps becomes runs of one program
 PENDING_LIMIT = 4000  # holders watched since the last run before everything is run anyway
 
 
@@ -55,7 +56,9 @@ def watch(holder: Any) -> None:
     """Remember an object whose ``.value`` is pending: it is computed at the next run if it is still alive then."""
     watched = recording.watched
     watched.append(weakref.ref(holder))
-    if len(watched) > PENDING_LIMIT:
+    if holder.value.needs_grad:
+        recording.graded = len(watched)
+    if len(watched) - recording.graded > PLAIN_LIMIT or len(watched) > PENDING_LIMIT:
         realize(())
 
 
@@ -87,6 +90,7 @@ def _realize(values: Iterable[Value]) -> None:
     if targets:
         _run(targets)
     recording.watched.clear()
+    recording.graded = 0
     recording.settle()
 
 

@@ -154,6 +154,7 @@ class Recording(threading.local):
         epoch: another one after each run, and in each thread; a key is good in the epoch it was made in.
         leaves: the leaves in order of first use.
         counted: their keys, since another thread may have overwritten what a shared leaf carries.
+        graded: how many of these there were when the last one that needs a gradient came.
         watched: weak references to holders (storages) of Values that were pending when they were recorded.
         touched: something happened that a remembered backward pass cannot know: a hook, a user's function, a write
             over a Value that the graph may read.
@@ -167,6 +168,7 @@ class Recording(threading.local):
         self.leaves: list[Value] = []
         self.counted: dict[Value, int] = {}
         self.watched: list[weakref.ref] = []
+        self.graded = 0
         self.touched = False
         self.consumed: list[Value] = []
         self.walked: list[Value] = []
