@@ -29,9 +29,9 @@ AHEAD = 16
 LINE = 64
 
 
-def prefetch(e: Emitter, pointer: Operand, written: bool = False) -> None:
-    """Ask for the line of an address, which need not exist."""
-    e.call("void", "llvm.prefetch.p0", pointer, *(Operand("i32", str(i)) for i in (int(written), 3, 1)))
+def prefetch(e: Emitter, pointer: Operand, level: int = 1) -> None:
+    """Ask for the line of an address, which need not exist, in the first or the second cache."""
+    e.call("void", "llvm.prefetch.p0", pointer, *(Operand("i32", str(i)) for i in (0, 4 - level, 1)))
 
 
 def multiply_add(e: Emitter, target: Target, a: Operand, b: Operand, c: Operand) -> Operand:

@@ -7,7 +7,8 @@
 
 ``columns`` finds, for each window of class "t", the offsets of the columns of a panel and whether a vector of them is
 a run of adjacent elements. ``prefetch`` asks for the lines that a tile will be written to and for those its epilogue
-reads: short pieces of rows, which no hardware foresees, while the tile is being summed.
+reads: short pieces of rows, which no hardware foresees, while the tile is being summed. They come to the second cache:
+rows a power of two apart would drive each other, and the panels, out of the first.
 """
 
 from __future__ import annotations
@@ -124,9 +125,8 @@ class _Writer:
             steps = [self.params[f"w{i}_m"] for i in windows]
             for i, pointer in zip(windows, row.carried, strict=True):
                 dtype = spec.windows[i][0]
-                written = i >= len(spec.operands)
                 for at in range(0, spec.nv * self.lanes * ITEMSIZE[dtype], LINE):
-                    prefetch(e, e.gep("i8", pointer, at), written)
+                    prefetch(e, e.gep("i8", pointer, at), level=2)
             row.next = [
                 e.gep(STORAGE_TYPE[spec.windows[i][0]], pointer, step)
                 for i, pointer, step in zip(windows, row.carried, steps, strict=True)
