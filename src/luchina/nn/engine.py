@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from luchina import Tensor, face, no_grad, zeros
+from luchina import Tensor, face, zeros
 from luchina.graph.value import scalar
 from luchina.layout import arranged, in_order, order_of
 from luchina.ops import norm
@@ -59,10 +59,10 @@ def batch_norm(
         return face.lift(norm.batch_norm_apply)(input, running_mean, running_var, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         n = input.numel() // input.shape[1] if input.shape[1] else 0
-        with no_grad():
-            mean, var = face.lift(norm.batch_norm_stats)(input)
-            running_mean.copy_(running_mean * (1 - momentum) + mean * momentum)
-            running_var.copy_(running_var * (1 - momentum) + var * (momentum * n / max(n - 1, 1)))
+        # Without no_grad, whose end may run what is recorded: a step should stay one program.
+        mean, var = (m.detach() for m in face.lift(norm.batch_norm_stats)(input.detach()))
+        running_mean.copy_((running_mean * (1 - momentum) + mean * momentum).detach())
+        running_var.copy_((running_var * (1 - momentum) + var * (momentum * n / max(n - 1, 1))).detach())
     return face.lift(norm.batch_norm_train)(input, weight, bias, eps)
 
 
