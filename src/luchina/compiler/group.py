@@ -60,7 +60,7 @@ class Group:
         self.closed = False
 
     def _new_builder(self) -> LoopBuilder:
-        builder = LoopBuilder(self.scheduler, self.outer, self.inner, self.splits)
+        builder = self.scheduler.builder(self.scheduler, self.outer, self.inner, self.splits)
         builder.group = self
         return builder
 

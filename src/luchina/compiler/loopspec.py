@@ -115,6 +115,8 @@ def scratch_elements(spec: LoopSpec, inner: int, lanes: int) -> int:
 
 def choose_lanes(spec: LoopSpec, target: Target) -> int:
     """Lanes of a kernel: two machine vectors of its widest type; one for a long program or scattered access."""
+    if not target.vector_bits:
+        return 1  # a lane is a work item
     values = [i for i in spec.program if i.op not in ("const", "store")]
     widest = max((ITEMSIZE[i.dtype] if i.dtype not in ("float16", "bfloat16") else 4 for i in values), default=4)
     native = min(max(target.vector_bits // 8 // widest, 2), 32)  # beyond 64 lanes code only gets longer

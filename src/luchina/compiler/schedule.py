@@ -38,6 +38,8 @@ MAX_NESTED = 16
 class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
     """Plans one program. Afterwards: ``tasks``, ``storages`` (by table slot) and ``results`` (a storage per output)."""
 
+    builder = LoopBuilder
+
     def __init__(self, outputs: Sequence[Node], donated: Sequence[int] = ()) -> None:
         self.outputs = list(outputs)
         self.donated = frozenset(donated)
@@ -458,7 +460,7 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
         """Add one loop kernel whose program ``fill`` writes; its axes are split as the movement in it asks for."""
         splits: list[tuple[int, int]] = []
         while True:
-            builder = LoopBuilder(self, outer, inner, splits)
+            builder = self.builder(self, outer, inner, splits)
             try:
                 fill(builder)
             except movement.AxisTooCoarse as coarse:
