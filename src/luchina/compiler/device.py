@@ -1,0 +1,168 @@
+"""``compile_for``: a primitive graph to something that runs on a device other than the processor.
+
+The graph is planned by the CPU's scheduler and its kernels are the CPU's loop nests. What differs: contractions are
+loop nests too (``expansion.py``), a block is one item (an element, or a row that is reduced), and nothing is kept in
+scratch memory that can be computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from luchina.compiler.build import KernelInfo
+from luchina.compiler.expansion import expand_contractions
+from luchina.compiler.kernel import Kernel
+from luchina.compiler.loopspec import HEADER, LoopSpec
+from luchina.compiler.memory import drop_dead, plan_arena, take_over
+from luchina.compiler.nest import LoopBuilder
+from luchina.compiler.prims import Node, topological
+from luchina.compiler.schedule import Scheduler
+from luchina.compiler.simplify import simplify
+from luchina.compiler.task import Task
+
+
+class DeviceBuffer(Protocol):
+    """Memory of a device. ``ptr`` is its address there."""
+
+    ptr: int
+    nbytes: int
+
+
+class Device(Protocol):
+    """What a device answers to run programs (``runtime/opencl.py``)."""
+
+    name: str
+
+    def allocate(self, nbytes: int) -> DeviceBuffer: ...
+    def upload(self, data: bytes) -> DeviceBuffer: ...
+    def load(self, kernels: Sequence[Kernel]) -> list[Any]: ...
+    def launch(self, code: Any, table: DeviceBuffer, params: DeviceBuffer, blocks: int, scratch: int) -> None: ...
+    def text(self, kernel: Kernel) -> str: ...
+
+
+class DeviceLoops(LoopBuilder):
+    """A loop kernel whose blocks are single items: each is a work item's."""
+
+    def _transposition(self, operands: Any) -> None:
+        return None
+
+    def _task(self, spec: LoopSpec, extents: list[int], records: list[int], operands: Any, scratch: int) -> Task:
+        task = super()._task(spec._replace(keep=()), extents, records, operands, 0)
+        items = 1
+        for extent in extents[: spec.outer]:
+            items *= extent
+        task.params[:HEADER] = [items, 1, 1]
+        task.blocks = items
+        return task
+
+
+class DeviceScheduler(Scheduler):
+    """The scheduler, with kernels for a device."""
+
+    builder = DeviceLoops
+
+
+# Primitives whose kernels are written for the CPU's vectors or threads only.
+_MISSING = {
+    "attention": "attention in one kernel",
+    "attention_backward": "attention in one kernel",
+    "recurrence": "recurrent layers in one kernel",
+    "recurrence_backward": "recurrent layers in one kernel",
+    "random": "random numbers",
+    "multinomial": "random numbers",
+}
+
+
+def compile_for(device: Device, outputs: Sequence[Node], donated: Sequence[int] = ()) -> DeviceExecutable:
+    """Plan ``outputs`` for ``device`` and compile what is new: as ``build.compile``, with the device's buffers.
+
+    Raises:
+        NotImplementedError: for a primitive that the device has no kernel for yet.
+    """
+    for node in topological(outputs):
+        missing = _MISSING.get(node.op) or (_MISSING["random"] if node.op.startswith("random") else None)
+        if missing:
+            raise NotImplementedError(f"device {device.name!r} does not have {missing} yet (primitive {node.op!r})")
+    scheduler = DeviceScheduler(simplify(expand_contractions(simplify(outputs))), donated)
+    scheduler.plan()
+    return DeviceExecutable(device, scheduler)
+
+
+class DeviceKernelInfo(KernelInfo):
+    """What is told about one kernel of a device's program."""
+
+    def __init__(self, task: Task, device: Device) -> None:
+        super().__init__(task)
+        self._device = device
+
+    def ir(self) -> str:
+        """LLVM IR of the kernel for the device."""
+        return self._device.text(self._kernel)
+
+    def assembly(self) -> str:
+        raise NotImplementedError(f"the driver of {self._device.name!r} does not show its machine code")
+
+
+class DeviceExecutable:
+    """A compiled program on a device: ``run`` it with buffers of that device.
+
+    Attributes:
+        kernels: one ``KernelInfo`` for each kernel, in order.
+    """
+
+    def __init__(self, device: Device, scheduler: Scheduler) -> None:
+        self.device = device
+        tasks = drop_dead(scheduler.tasks)
+        take_over(tasks, scheduler.donated)
+        self.kernels: list[KernelInfo] = [DeviceKernelInfo(task, device) for task in tasks]
+        codes = device.load([task.kernel for task in tasks])
+        self._calls = [
+            (code, device.upload(_words(task.params)), task.blocks, task.scratch) for code, task in zip(codes, tasks)
+        ]
+        self._offsets, self.arena_bytes = plan_arena(tasks)
+        self._storages = scheduler.storages
+        self._results = [storage.slot for storage in scheduler.results]
+        self._places = scheduler.scalar_places
+
+    def run(self, inputs: Sequence[Any], scalars: Sequence[float | int] = ()) -> list[Any]:
+        """Buffers with the outputs: new ones, or donated inputs that were written over."""
+        device = self.device
+        held: dict[int, DeviceBuffer] = {}
+        table = [0] * len(self._storages)
+        arena = device.allocate(self.arena_bytes) if self.arena_bytes else None
+        for storage in self._storages:
+            if storage.kind == "temp":
+                if arena is not None:
+                    table[storage.slot] = arena.ptr + self._offsets.get(storage, 0)
+                continue
+            if storage.kind == "input":
+                buffer = inputs[storage.index]
+            elif storage.takes is not None:
+                buffer = inputs[storage.takes.index]
+            elif storage.kind == "output":
+                buffer = device.allocate(storage.nbytes)
+            else:
+                buffer = device.upload(self._scalars(scalars))
+            held[storage.slot] = buffer
+            table[storage.slot] = buffer.ptr
+        entries = device.upload(_words(table))
+        for code, params, blocks, scratch in self._calls:
+            if blocks:
+                device.launch(code, entries, params, blocks, scratch)
+        return [held[slot] for slot in self._results]
+
+    def _scalars(self, scalars: Sequence[float | int]) -> bytes:
+        from array import array
+
+        data = bytearray(8 * len(self._places))
+        for (index, kind), place in self._places.items():
+            word = array("d", [scalars[index]]) if kind == "float64" else array("q", [int(scalars[index])])
+            data[8 * place : 8 * place + 8] = word.tobytes()
+        return bytes(data)
+
+
+def _words(values: Sequence[int]) -> bytes:
+    from array import array
+
+    return array("Q", [value & 0xFFFFFFFFFFFFFFFF for value in values]).tobytes()

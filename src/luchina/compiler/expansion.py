@@ -1,0 +1,112 @@
+"""Contractions as loop nests: sums of products over windows, for devices that have no kernel of their own for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from luchina.compiler import prims
+from luchina.compiler.movement import contiguous_strides
+from luchina.compiler.prims import Node
+from luchina.compiler.simplify import _with_inputs
+
+
+def expand_contractions(outputs: Sequence[Node]) -> list[Node]:
+    """The same outputs with every contraction written as multiplication and sum."""
+    done: dict[int, Node] = {}
+    for node in prims.topological(outputs):
+        fresh = _with_inputs(node, tuple(done[id(i)] for i in node.inputs))
+        rule = _RULES.get(node.op)
+        done[id(node)] = rule(fresh) if rule and fresh.size else fresh
+    return [done[id(node)] for node in outputs]
+
+
+def _sum_of_products(a: Node, b: Node, axes: tuple[int, ...], shape: tuple[int, ...], dtype: str) -> Node:
+    """16-bit floats are multiplied and added in float32, and rounded once."""
+    if dtype in ("float16", "bfloat16"):
+        a, b = prims.cast(a, "float32"), prims.cast(b, "float32")
+    result = prims.reshape(prims.reduce("sum", prims.binary("mul", a, b), axes), shape)
+    return result if result.dtype == dtype else prims.cast(result, dtype)
+
+
+def _dot(node: Node) -> Node:
+    a, b = node.inputs
+    batch, m, k = a.shape
+    n = b.shape[2]
+    left = prims.reshape(a, (batch, m, 1, k))
+    right = prims.reshape(prims.permute(b, (0, 2, 1)), (batch, 1, n, k))
+    return _sum_of_products(left, right, (3,), node.shape, node.dtype)
+
+
+def _fit(x: Node, padding: Sequence[tuple[int, int]]) -> Node:
+    """Zeros round the last two axes; less than none cuts off."""
+    pads = [(0, 0), (0, 0), *padding]
+    x = prims.pad(x, [max(low, 0) for low, _ in pads], [max(high, 0) for _, high in pads])
+    if any(low < 0 or high < 0 for low, high in pads):
+        starts = [max(-low, 0) for low, _ in pads]
+        shape = [n - s - max(-high, 0) for n, s, (_, high) in zip(x.shape, starts, pads)]
+        x = prims.slice(x, starts, shape, [1] * 4)
+    return x
+
+
+def _conv2d(node: Node) -> Node:
+    x, w = node.inputs
+    stride, padding, dilation, groups = node.attrs
+    x = _fit(x, padding)
+    images = x.shape[0]
+    rows, columns = node.shape[2:]
+    outs, inside, kh, kw = w.shape
+    sn, sc, sh, sw = contiguous_strides(x.shape)
+    windows = prims.strided(
+        x,
+        (images, groups, 1, rows, columns, inside, kh, kw),
+        (sn, inside * sc, 0, stride[0] * sh, stride[1] * sw, sc, dilation[0] * sh, dilation[1] * sw),
+    )
+    weights = prims.reshape(w, (1, groups, outs // groups, 1, 1, inside, kh, kw))
+    return _sum_of_products(windows, weights, (5, 6, 7), node.shape, node.dtype)
+
+
+def _conv2d_input(node: Node) -> Node:
+    """A convolution of g, with zeros between its elements where the stride was, by the turned weight."""
+    g, w = node.inputs
+    stride, padding, dilation, groups = node.attrs
+    size = node.shape[2:]
+    outs, inside, kh, kw = w.shape
+    spread = (*g.shape[:2], *((n - 1) * s + 1 for n, s in zip(g.shape[2:], stride)))
+    if spread != g.shape:
+        sn, sc, sh, sw = contiguous_strides(spread)
+        zeros = prims.const(0, g.dtype, spread)
+        g = prims.update(zeros, g, (sn, sc, stride[0] * sh, stride[1] * sw), 0)
+    around = []
+    for n, extent, k, d, (low, _) in zip(size, spread[2:], (kh, kw), dilation, padding, strict=True):
+        before = d * (k - 1) - low
+        around.append((before, n - extent - before + d * (k - 1)))
+    turned = prims.slice(w, (0, 0, kh - 1, kw - 1), w.shape, (1, 1, -1, -1))
+    turned = prims.permute(prims.reshape(turned, (groups, outs // groups, inside, kh, kw)), (0, 2, 1, 3, 4))
+    turned = prims.reshape(turned, (groups * inside, outs // groups, kh, kw))
+    return _conv2d(prims.conv2d(g, turned, (1, 1), tuple(around), dilation, groups))
+
+
+def _conv2d_weight(node: Node) -> Node:
+    x, g = node.inputs
+    stride, padding, dilation, groups = node.attrs
+    kernel = node.shape[2:]
+    x = _fit(x, padding)
+    images, outs, rows, columns = g.shape
+    inside = x.shape[1] // groups
+    sn, sc, sh, sw = contiguous_strides(x.shape)
+    windows = prims.strided(
+        x,
+        (groups, 1, inside, *kernel, images, rows, columns),
+        (inside * sc, 0, sc, dilation[0] * sh, dilation[1] * sw, sn, stride[0] * sh, stride[1] * sw),
+    )
+    g = prims.permute(prims.reshape(g, (images, groups, outs // groups, rows, columns)), (1, 2, 0, 3, 4))
+    g = prims.reshape(g, (groups, outs // groups, 1, 1, 1, images, rows, columns))
+    return _sum_of_products(windows, g, (5, 6, 7), node.shape, node.dtype)
+
+
+_RULES: dict[str, Callable[[Node], Node]] = {
+    "dot": _dot,
+    "conv2d": _conv2d,
+    "conv2d_input": _conv2d_input,
+    "conv2d_weight": _conv2d_weight,
+}

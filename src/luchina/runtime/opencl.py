@@ -1,0 +1,226 @@
+"""Devices with an OpenCL driver that takes SPIR-V: discovery, memory, programs, launches.
+
+Kernels find their operands through a table of raw addresses, as on the CPU. That needs shared virtual memory whose
+allocations a kernel may reach through pointers that lie in memory (``FINE_GRAIN_SYSTEM``).
+
+``pip install luchina[opencl]`` brings pyopencl, ``luchina[opencl-cpu]`` a driver that runs on the processor.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from luchina.compiler.kernel import Kernel
+from luchina.runtime import cache
+
+MAX_SCRATCH = 1 << 26
+"""Bytes of scratch memory of all work items of a launch together."""
+
+ALIGNMENT = 64
+
+
+class NoDevice(RuntimeError):
+    """There is no usable OpenCL device; the message says what is missing."""
+
+
+class OutOfMemory(RuntimeError):
+    """The device cannot give as much memory."""
+
+
+def _opencl() -> Any:
+    try:
+        return importlib.import_module("pyopencl")
+    except ImportError:
+        raise NoDevice("OpenCL needs pyopencl: pip install luchina[opencl]") from None
+
+
+def missing_of(version: str, extensions: str, il: str, svm: int) -> list[str]:
+    """What a device lacks of what programs need, from its answers to four questions."""
+    known = extensions.split()
+    lacks = []
+    if "SPIR-V" not in il:
+        lacks.append(f"SPIR-V (its intermediate languages: {il or 'none'})")
+    lacks += [f"{bits} floats ({name})" for bits, name in _FLOATS if name not in known]
+    if not svm & 4:
+        lacks.append(f"shared virtual memory through any pointer (has {svm:#x} of {version})")
+    return lacks
+
+
+_FLOATS = (("16-bit", "cl_khr_fp16"), ("64-bit", "cl_khr_fp64"))
+
+
+def _all_devices() -> list[Any]:
+    cl = _opencl()
+    try:
+        platforms = cl.get_platforms()
+    except cl.Error as error:
+        raise NoDevice(f"no OpenCL driver is installed ({error})") from None
+    found = []
+    for platform in platforms:
+        try:
+            found += platform.get_devices()
+        except cl.Error:
+            continue
+    return found
+
+
+def _lacks(device: Any) -> list[str]:
+    cl = _opencl()
+    try:
+        il = device.il_version
+    except cl.Error:
+        il = ""
+    try:
+        svm = int(device.svm_capabilities)
+    except cl.Error:
+        svm = 0
+    return missing_of(device.version, device.extensions, il, svm)
+
+
+@functools.cache
+def devices() -> tuple[OpenCL, ...]:
+    """All usable devices, in the drivers' order.
+
+    Raises:
+        NoDevice: if there is none; the message says what each device lacks.
+    """
+    found = _all_devices()
+    usable = [device for device in found if not _lacks(device)]
+    if not usable:
+        told = "; ".join(f"{d.name} lacks {', '.join(_lacks(d))}" for d in found)
+        raise NoDevice("no usable OpenCL device: " + (told or "the drivers offer none"))
+    return tuple(OpenCL(device, index) for index, device in enumerate(usable))
+
+
+def device(index: int = 0) -> OpenCL:
+    """Device number ``index``.
+
+    Raises:
+        NoDevice: if there is none of that number.
+    """
+    usable = devices()
+    if not 0 <= index < len(usable):
+        raise NoDevice(f"there is no device opencl:{index}: there are {len(usable)}, from 0")
+    return usable[index]
+
+
+class Buffer:
+    """Memory of an OpenCL device, freed with its last reference (after the kernels that were enqueued before)."""
+
+    __slots__ = ("_memory", "nbytes", "ptr")
+
+    def __init__(self, memory: Any, nbytes: int) -> None:
+        self._memory = memory
+        self.ptr: int = memory.svm_ptr
+        self.nbytes = nbytes
+
+
+class OpenCL:
+    """One device, with an in-order queue."""
+
+    def __init__(self, device: Any, index: int) -> None:
+        cl = _opencl()
+        self._device = device
+        self._context = cl.Context([device])
+        self._queue = cl.CommandQueue(self._context)
+        self._kernels: dict[str, Any] = {}
+        self._lock = threading.Lock()  # a kernel's arguments are its state until it is enqueued
+        self.name = f"opencl:{index}"
+        self.description = f"{device.name} ({device.platform.name}, {device.version}, driver {device.driver_version})"
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.description}>"
+
+    # ---- memory
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Memory whose contents are undefined.
+
+        Raises:
+            OutOfMemory: with the sizes.
+        """
+        cl = _opencl()
+        limit = self._device.max_mem_alloc_size
+        if nbytes > limit:
+            raise OutOfMemory(f"{self.name} out of memory: tried to allocate {nbytes} bytes, at most {limit} at once")
+        flags = cl.svm_mem_flags.READ_WRITE
+        try:
+            memory = cl.SVMAllocation(self._context, max(nbytes, 1), ALIGNMENT, flags, self._queue)
+        except (cl.MemoryError, cl.Error) as error:
+            total = self._device.global_mem_size
+            raise OutOfMemory(
+                f"{self.name} out of memory: tried to allocate {nbytes} bytes of {total} ({error})"
+            ) from None
+        return Buffer(memory, nbytes)
+
+    def upload(self, data: bytes) -> Buffer:
+        """A new buffer that holds ``data``."""
+        buffer = self.allocate(len(data))
+        if data:
+            cl = _opencl()
+            cl.enqueue_copy(self._queue, buffer._memory, bytearray(data), is_blocking=True)
+        return buffer
+
+    def download(self, buffer: Buffer) -> bytes:
+        """The contents of a buffer, once everything before has run."""
+        data = bytearray(buffer.nbytes)
+        if data:
+            cl = _opencl()
+            cl.enqueue_copy(self._queue, data, buffer._memory, byte_count=len(data), is_blocking=True)
+        return bytes(data)
+
+    def synchronize(self) -> None:
+        """Wait until all that was launched has run."""
+        self._queue.finish()
+
+    # ---- programs
+
+    def load(self, kernels: Sequence[Kernel]) -> list[Any]:
+        """What ``launch`` takes, for each kernel: from this process, from disk, or built now."""
+        return [self._kernels.get(kernel.key) or self._load(kernel) for kernel in kernels]
+
+    def _load(self, kernel: Kernel) -> Any:
+        from luchina.compiler import jit
+        from luchina.compiler.targets import spirv
+
+        cl = _opencl()
+        digest = cache.digest(jit.environment(spirv.SPIRV), kernel.name, kernel.key, self.description)
+        program = None
+        if (stored := cache.load(digest)) is not None:
+            try:
+                program = cl.Program(self._context, [self._device], [stored]).build()
+            except cl.Error:
+                program = None  # the driver's own form may change under the same version: make it again
+        if program is None:
+            try:
+                program = cl.Program(self._context, spirv.binary(kernel)).build()
+            except cl.Error as error:
+                raise RuntimeError(f"the driver of {self.name} refuses {kernel!r}: {error}") from None
+            cache.store(digest, program.get_info(cl.program_info.BINARIES)[0])
+        made = self._kernels[kernel.key] = cl.Kernel(program, spirv.ENTRY)
+        return made
+
+    def launch(self, code: Any, table: Buffer, params: Buffer, blocks: int, scratch: int) -> None:
+        """Enqueue one kernel: ``blocks`` blocks over as many work items, fewer where each needs scratch memory."""
+        import numpy as np
+
+        cl = _opencl()
+        items = blocks
+        room = table  # not read
+        if scratch:
+            scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
+            items = max(1, min(blocks, MAX_SCRATCH // scratch))
+            room = self.allocate(items * scratch)
+        with self._lock:
+            code.set_args(table._memory, params._memory, room._memory, np.int64(blocks), np.int64(scratch))
+            cl.enqueue_nd_range_kernel(self._queue, code, (items,), None)
+
+    def text(self, kernel: Kernel) -> str:
+        """LLVM IR of a kernel for this device."""
+        from luchina.compiler.targets import spirv
+
+        return spirv.text(kernel)
