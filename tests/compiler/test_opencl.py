@@ -47,6 +47,7 @@ from luchina.compiler import prims as P
 from luchina.compiler.device import compile_for
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.targets import spirv
+from luchina.compiler.targets.groups import GroupKernel
 from luchina.runtime import opencl
 
 
@@ -107,6 +108,38 @@ def test_products_large_and_turned():
     a, b = P.input(0, (2, 70, 130), "float32"), P.input(1, (2, 90, 130), "float32")
     y = P.binary("maximum", P.dot(a, P.permute(b, (0, 2, 1))), P.const(0.0, "float32"))
     programs.check([y], [programs.data(a.shape), programs.data(b.shape, seed=1)])
+
+
+def is_group(info):
+    return isinstance(info._kernel, GroupKernel)
+
+
+@pytest.mark.parametrize("n", [64, 65, 2048, 5003])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "bool"])
+def test_rows_reduced_by_a_work_group(n, dtype):
+    x = P.input(0, (5, n), dtype)
+    values = programs.data((5, n), dtype)
+    outs = [P.reduce(op, x, (1,)) for op in ("max", "min")]
+    outs += [P.argreduce(op, x, 1) for op in ("argmax", "argmin")]
+    outs += [P.reduce("sum", x, (1,))] if dtype != "bool" else []
+    if dtype == "float32":
+        values[1, 50] = values[1, 60] = np.nan
+        values[2] = 1
+    executable = programs.check(outs, [values])
+    assert all(map(is_group, executable.kernels))
+
+
+def test_phases_of_a_work_group():
+    """Softmax, and a row written over in its last phase together with what it has once."""
+    x, bias = P.input(0, (7, 1000), "float32"), P.input(1, (7, 1), "float32")
+    arrays = [programs.data((7, 1000)), programs.data((7, 1))]
+    executable = programs.check([programs.softmax(x)], arrays[:1], donated=[0])
+    assert [is_group(info) for info in executable.kernels] == [True]
+    total = P.reshape(P.reduce("sum", x, (1,)), (7, 1))
+    centred = P.binary("sub", P.binary("add", x, bias), total)
+    programs.check([centred, P.binary("sub", bias, total)], arrays, donated=[0, 1])
+    y = P.input(0, (3, 40, 5, 80), "float32")
+    programs.check([P.reduce("sum", y, axes) for axes in ((1, 3), (1, 2, 3), (3,))], [programs.data((3, 40, 5, 80))])
 
 
 def test_same_bits_run_after_run():

@@ -19,6 +19,7 @@ from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import Node, topological
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
+from luchina.compiler.targets import groups
 from luchina.compiler.task import Task
 
 
@@ -42,7 +43,7 @@ class Device(Protocol):
 
 
 class DeviceLoops(LoopBuilder):
-    """A loop kernel whose blocks are single items: each is a work item's."""
+    """A loop kernel whose blocks are single items: each is a work item's, or a work-group's if it is a long row."""
 
     def _transposition(self, operands: Any) -> None:
         return None
@@ -54,6 +55,8 @@ class DeviceLoops(LoopBuilder):
             items *= extent
         task.params[:HEADER] = [items, 1, 1]
         task.blocks = items
+        if groups.fits(spec, extents):
+            task.kernel = groups.GroupKernel(spec._replace(keep=()))
         return task
 
 

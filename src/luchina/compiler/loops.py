@@ -330,11 +330,15 @@ class Writer:
             return self.last_axis(positions, totals, accumulators, group, body_at)
 
         active = {k: v for k, v in positions.items()}
-        results = nest(spec.outer, active, totals)
+        results = self.combine(accumulators, nest(spec.outer, active, totals))
         for acc, i in zip(accumulators, reductions):
             width = acc.total_width()
             values[i] = acc.finish(results[:width])
             results = results[width:]
+
+    def combine(self, accumulators: list[Accumulator], totals: list[Operand]) -> list[Operand]:
+        """What a phase has gathered, by all who work on the row: on a processor that is one thread."""
+        return totals
 
     def last_axis(
         self,

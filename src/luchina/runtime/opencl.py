@@ -201,7 +201,7 @@ class OpenCL:
             except cl.Error as error:
                 raise RuntimeError(f"the driver of {self.name} refuses {kernel!r}: {error}") from None
             cache.store(digest, program.get_info(cl.program_info.BINARIES)[0])
-        made = self._kernels[kernel.key] = cl.Kernel(program, spirv.ENTRY)
+        made = self._kernels[kernel.key] = (cl.Kernel(program, spirv.ENTRY), getattr(kernel, "group", 1))
         return made
 
     def launch(self, code: Any, table: Buffer, params: Buffer, blocks: int, scratch: int) -> None:
@@ -215,9 +215,11 @@ class OpenCL:
             scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
             items = max(1, min(blocks, MAX_SCRATCH // scratch))
             room = self.allocate(items * scratch)
+        entry, group = code
         with self._lock:
-            code.set_args(table._memory, params._memory, room._memory, np.int64(blocks), np.int64(scratch))
-            cl.enqueue_nd_range_kernel(self._queue, code, (items,), None)
+            entry.set_args(table._memory, params._memory, room._memory, np.int64(blocks), np.int64(scratch))
+            local = None if group == 1 else (group,)
+            cl.enqueue_nd_range_kernel(self._queue, entry, (items * group,), local)
 
     def text(self, kernel: Kernel) -> str:
         """LLVM IR of a kernel for this device."""

@@ -5,6 +5,8 @@ is; ``run``, the entry that is put before it, finds the work item's blocks:
 
     n work items:  item g does the blocks [blocks·g/n, blocks·(g+1)/n) with scratch + g·scratch_bytes
 
+and the same of work-groups for a ``GroupKernel``.
+
 All memory that kernels touch is global. Pointers in the table are raw device addresses, so the ABI is also that of a
 device that knows nothing else.
 """
@@ -15,6 +17,7 @@ import re
 
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.target import Target
+from luchina.compiler.targets.groups import GroupKernel
 
 TRIPLE = "spirv64-unknown-unknown"
 
@@ -25,13 +28,13 @@ ENTRY = "run"
 GLOBAL = "ptr addrspace(1)"
 
 _ENTRY = f"""
-declare i64 @_Z13get_global_idj(i32)
-declare i64 @_Z15get_global_sizej(i32)
+declare i64 @WORKER(i32)
+declare i64 @WORKERS(i32)
 
 define spir_kernel void @{ENTRY}(ptr %table, ptr %params, ptr %scratch, i64 %blocks, i64 %scratch_bytes) nounwind {{
 entry:
-  %g = call i64 @_Z13get_global_idj(i32 0)
-  %n = call i64 @_Z15get_global_sizej(i32 0)
+  %g = call i64 @WORKER(i32 0)
+  %n = call i64 @WORKERS(i32 0)
   %next = add i64 %g, 1
   %a = mul i64 %blocks, %g
   %lo = udiv i64 %a, %n
@@ -43,6 +46,12 @@ entry:
   ret void
 }}
 """
+
+# Who does a block: a work item, or a work-group together.
+_WORKERS = {
+    False: ("_Z13get_global_idj", "_Z15get_global_sizej"),
+    True: ("_Z12get_group_idj", "_Z14get_num_groupsj"),
+}
 
 # The C library's functions that formulas fall back on (huge arguments of sin), OpenCL's builtins: number of arguments.
 _BUILTINS = {"sin": 1, "cos": 1, "tan": 1, "lgamma": 1, "fmod": 2, "pow": 2}
@@ -76,7 +85,9 @@ def text(kernel: Kernel) -> str:
     foreign = [name for name in _DECLARED.findall(written) if not name.startswith(("llvm.", "_Z"))]
     if foreign:
         raise NoDeviceForm(f"{kernel!r} calls {', '.join(foreign)} of the C library, which a device does not have")
-    written += _ENTRY.replace("@KERNEL", "@" + kernel.name)
+    worker, workers = _WORKERS[isinstance(kernel, GroupKernel)]
+    names = {"KERNEL": kernel.name, "WORKERS": workers, "WORKER": worker}
+    written += re.sub("@([A-Z]+)", lambda match: "@" + names[match[1]], _ENTRY)
     # A pointer lies in memory as a number.
     written = written.replace("getelementptr ptr, ", "getelementptr i64, ")
     written = _LOADED_POINTER.sub(r"  \1.n = load i64, \2, align 8\n  \1 = inttoptr i64 \1.n to ptr", written)
