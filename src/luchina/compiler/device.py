@@ -19,8 +19,8 @@ from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import Node, topological
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
-from luchina.compiler.targets import groups
-from luchina.compiler.task import Task
+from luchina.compiler.targets import groups, product
+from luchina.compiler.task import Task, Window
 
 
 class DeviceBuffer(Protocol):
@@ -56,7 +56,7 @@ class DeviceLoops(LoopBuilder):
         task.params[:HEADER] = [items, 1, 1]
         task.blocks = items
         if groups.fits(spec, extents):
-            task.kernel = groups.GroupKernel(spec._replace(keep=()))
+            task.kernel = groups.rows_kernel(spec._replace(keep=()))
         return task
 
 
@@ -64,6 +64,28 @@ class DeviceScheduler(Scheduler):
     """The scheduler, with kernels for a device."""
 
     builder = DeviceLoops
+
+    def place(self, node: Node, to: Window) -> Window:
+        """A product has a kernel to itself."""
+        if node.op != "dot" or not node.size:
+            return super().place(node, to)
+        self.compute(node, to)
+        self.windows[id(node)] = to
+        return to
+
+    def _dot(self, node: Node, to: Window) -> None:
+        if not to.is_contiguous:
+            self.realise(node)
+            self.write(node, to)
+            return
+        x, y = node.inputs
+        (batch, m, k), n = x.shape, y.shape[2]
+        down, across = product.tiles(m, n)
+        windows = [self._plain(x), self._plain(y), to]
+        blocks = batch * down * across
+        self._table_task(
+            product.kernel(node.dtype), windows, [m, n, k, down, across], blocks, "dot", 2 * batch * m * n * k
+        )
 
 
 # Primitives whose kernels are written for the CPU's vectors or threads only.

@@ -31,6 +31,8 @@ def _sum_of_products(a: Node, b: Node, axes: tuple[int, ...], shape: tuple[int, 
 def _dot(node: Node) -> Node:
     a, b = node.inputs
     batch, m, k = a.shape
+    if k and node.dtype != "bool":
+        return node  # ``targets/product.py``
     n = b.shape[2]
     left = prims.reshape(a, (batch, m, 1, k))
     right = prims.reshape(prims.permute(b, (0, 2, 1)), (batch, 1, n, k))

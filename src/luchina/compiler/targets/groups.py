@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from luchina.compiler.accumulators import CHUNK, Accumulator, ArgAccumulator
-from luchina.compiler.ir import Operand, module
+from luchina.compiler.ir import Emitter, Operand, module
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.loops import Group, Positions, Writer
 from luchina.compiler.loopspec import LoopSpec, is_full
@@ -24,11 +24,21 @@ class GroupKernel(Kernel):
 
     __slots__ = ("group",)
 
-    def __init__(self, spec: LoopSpec) -> None:
-        key = f"group {GROUP} {spec}"
+    def __init__(self, key: str, write: Callable[[Target, str], str]) -> None:
         name = kernel_name(key)
-        super().__init__(name, key, lambda target: emit(spec, target, name))
+        super().__init__(name, key, lambda target: write(target, name))
         self.group = GROUP
+
+
+def rows_kernel(spec: LoopSpec) -> GroupKernel:
+    """A loop kernel for groups."""
+    return GroupKernel(f"group {GROUP} {spec}", lambda target, name: emit(spec, target, name))
+
+
+def barrier(e: Emitter) -> None:
+    """Wait for the group, and see what it wrote to local and global memory."""
+    e.declarations["_Z7barrierj"] = "declare void @_Z7barrierj(i32) convergent"
+    e.raw("call void @_Z7barrierj(i32 3) convergent")
 
 
 def fits(spec: LoopSpec, extents: list[int]) -> bool:
@@ -59,11 +69,6 @@ class GroupWriter(Writer):
         self.item = e.call("i64", "_Z12get_local_idj", e.const("i32", 0))
         self.is_first = e.icmp("eq", self.item, e.i64(0))
 
-    def barrier(self) -> None:
-        """Wait for the group, and see what it wrote to local and global memory."""
-        self.e.declarations["_Z7barrierj"] = "declare void @_Z7barrierj(i32) convergent"
-        self.e.raw("call void @_Z7barrierj(i32 3) convergent")
-
     def last_axis(
         self,
         positions: Positions,
@@ -92,7 +97,7 @@ class GroupWriter(Writer):
         e = self.e
         for number, value in enumerate(totals):
             self._put(number, value, self.item)
-        self.barrier()
+        barrier(self.e)
         half = GROUP // 2
         while half and totals:
             with e.when(e.icmp("slt", self.item, e.i64(half))):
@@ -105,10 +110,10 @@ class GroupWriter(Writer):
                     for value in joined:
                         self._put(at, value, self.item)
                         at += 1
-            self.barrier()
+            barrier(self.e)
             half //= 2
         results = [self._get(n, value.type, e.i64(0)) for n, value in enumerate(totals)]
-        self.barrier()
+        barrier(self.e)
         return results
 
     def _place(self, number: int, type_: str, index: Operand) -> str:
@@ -131,6 +136,6 @@ class GroupWriter(Writer):
         if self.spec.accesses[a].inner:
             super().store(a, value, positions, group)
             return
-        self.barrier()
+        barrier(self.e)
         with self.e.when(self.is_first):
             super().store(a, value, positions, group)
