@@ -173,6 +173,14 @@ def test_reshape_that_is_not_a_view():
     check([P.reshape(P.permute(y, (1, 0)), (8, 3)), P.reshape(P.permute(x, (1, 0)), (3, 8))], [data((4, 6))])
 
 
+def test_elements_of_a_padded_number_that_is_in_memory():
+    one = P.const(1, "float32")
+    padded = P.pad(P.reshape(one, (1,)), (0,), (2,))
+    first, last = (P.slice(padded, (i,), (1,), (1,)) for i in (0, 2))
+    both = P.binary("add", P.binary("mul", first, P.input(0, (1,), "float32")), last)
+    check([P.concat([both, P.input(0, (1,), "float32")], 0), one], [np.array([3], "float32")])
+
+
 def test_pad():
     x = P.input(0, (5, 7), "float32")
     y = P.binary("mul", x, P.const(2.0, "float32"))

@@ -21,7 +21,6 @@ FILES = [
 
 # Programs that luchina does not pass yet, and why. Each must still fail: what begins to work has to leave the list.
 NOT_YET: dict[str, str] = {
-    "programs.hessian_vector_product_maml_implicit": "rows of a Hessian asked for beside a product with it, all pending: one is wrong",
 }
 
 

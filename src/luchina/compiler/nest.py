@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -227,7 +228,9 @@ class LoopBuilder:
             return value
         source = self.instructions[value]
         if source.op == "load" and fill == 0 and not source.args:
-            return value  # a masked load gives 0 outside
+            read = next(islice(self.operands, source.attrs[0], None))
+            if set(own) <= set(read.masks):
+                return value  # a masked load gives 0 outside; one that was there before may have no masks
         at = self.operand("mask", "bool", None, movement.zero_row(self.axes), tuple(own), None)
         holds = self.instruction("mask", "bool", (), (at,))
         return self.instruction("where", node.dtype, (holds, value, self.constant(fill, node.dtype)))
