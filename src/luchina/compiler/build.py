@@ -12,7 +12,7 @@ from luchina.compiler.prims import Node
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
 from luchina.compiler.task import Task
-from luchina.runtime.buffers import Buffer, allocate
+from luchina.runtime.buffers import GUARDED, Buffer, allocate
 from luchina.runtime.program import KernelCall, Program
 
 
@@ -75,7 +75,7 @@ class Executable:
             for address, task in zip(addresses, tasks)
         ]
         self._program = Program(calls, len(scheduler.storages))
-        offsets, self.arena_bytes = plan_arena(tasks)
+        offsets, self.arena_bytes = plan_arena(tasks) if not GUARDED else ({}, 0)
         self._outputs: list[tuple[int, int]] = []
         self._taken: list[tuple[int, int]] = []
         self._inputs: list[tuple[int, int]] = []
@@ -88,7 +88,7 @@ class Executable:
                 self._inputs.append((storage.slot, storage.index))
             elif storage.takes is not None:
                 self._taken.append((storage.slot, storage.takes.index))
-            elif storage.kind == "output":
+            elif storage.kind == "output" or (GUARDED and storage.kind == "temp"):
                 self._outputs.append((storage.slot, storage.nbytes))
             elif storage.kind == "temp":
                 self._temps.append((storage.slot, offsets.get(storage, 0)))

@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from luchina.runtime import guard
+
 ALIGNMENT = 64
 POOL_LIMIT = 1 << 30
 """Bytes of unused blocks that are kept; what is freed beyond them returns to the system."""
 _HUGE = 1 << 21
 _ADVICE_HUGE_PAGES = 14
+GUARDED = bool(guard.MODE)
+"""Whether every block lies between forbidden pages (see ``guard.py``)."""
 
 _pool: dict[int, list[int]] = {}
 _pooled = 0
@@ -50,7 +54,10 @@ class Buffer:
         size = self._size
         if size:
             try:
-                _release(self.ptr, size)
+                if GUARDED:
+                    guard.release(self.ptr, size, self.nbytes)
+                else:
+                    _release(self.ptr, size)
             except TypeError:  # the interpreter is ending and has cleared this module
                 return
 
@@ -65,6 +72,8 @@ def allocate(nbytes: int) -> Buffer:
         RuntimeError: if the system has no such memory; nothing else is affected.
     """
     global _in_use, _peak, _pooled
+    if GUARDED:
+        return _allocate_guarded(nbytes)
     if nbytes <= 64:
         size = 64
     else:
@@ -81,6 +90,16 @@ def allocate(nbytes: int) -> Buffer:
     _in_use += size
     if _in_use > _peak:
         _peak = _in_use
+    return Buffer(ptr, nbytes, size)
+
+
+def _allocate_guarded(nbytes: int) -> Buffer:
+    if nbytes < 0:
+        raise RuntimeError(f"cannot allocate a negative number of bytes: {nbytes}")
+    try:
+        ptr, size = guard.allocate(nbytes)
+    except (MemoryError, OverflowError):
+        raise _no_memory(nbytes, 12) from None
     return Buffer(ptr, nbytes, size)
 
 
@@ -116,14 +135,18 @@ def _from_system(nbytes: int, size: int) -> int:
         empty_cache()
         code = aligned(ctypes.byref(block), ALIGNMENT, size) if size < 1 << 63 else 12
     if code or not block.value:
-        raise RuntimeError(
-            f"DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes. "
-            f"Error code {code} (Cannot allocate memory)"
-        )
+        raise _no_memory(nbytes, code)
     if huge and advise is not None:
         # Pages of 2 MB: one page fault where there would be 512. Advice only, so a refusal does not matter.
         advise(block, size, _ADVICE_HUGE_PAGES)
     return block.value
+
+
+def _no_memory(nbytes: int, code: int) -> RuntimeError:
+    return RuntimeError(
+        f"DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes. "
+        f"Error code {code} (Cannot allocate memory)"
+    )
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import Any
 
 from luchina.compiler import jit
 from luchina.runtime import executor
-from luchina.runtime.buffers import Buffer, allocate
+from luchina.runtime.buffers import GUARDED, Buffer, allocate
 
 _FIRST_SCRATCH = 1 << 16
 
@@ -66,9 +66,12 @@ class Pool:
 
     def reserve_scratch(self, nbytes: int) -> None:
         """Let every thread have at least ``nbytes`` of private memory; only while nothing runs."""
-        if nbytes <= self._stride:
+        if GUARDED:  # exactly what this program asks for, so that taking more shows
+            stride = -(-nbytes // 64) * 64
+        elif nbytes <= self._stride:
             return
-        stride = -(-nbytes // 4096) * 4096 + 128  # not a power of two: threads should not share cache sets
+        else:
+            stride = -(-nbytes // 4096) * 4096 + 128  # not a power of two: threads should not share cache sets
         self.scratch = allocate(stride * self.threads)
         self._stride = stride
         self._write(executor.SCRATCH, self.scratch.ptr)
