@@ -7,13 +7,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import luchina
+import luchina as _namespace
 from luchina import dtypes
 from luchina.dtypes import dtype
 from luchina.ops.registry import axis_of
 from luchina.ops.registry import broadcast_shapes as _common_shape
 from luchina.shape import Size
 from luchina.tensor import Tensor
+
+luchina: Any = _namespace  # its functions have no types yet while this module becomes part of it
 
 
 def broadcast_shapes(*shapes: Any) -> Size:

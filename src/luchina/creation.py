@@ -240,9 +240,9 @@ def _uniform(data: Any) -> type | None:
     if kind not in (list, tuple) or len({len(row) for row in data}) != 1:
         return None
     found = {_uniform(row) for row in data}
-    if len(found) != 1 or (kind := found.pop()) is None:
+    if len(found) != 1 or None in found:
         return None
-    return kind if len({_shape_of(row) for row in data}) == 1 else None
+    return found.pop() if len({_shape_of(row) for row in data}) == 1 else None
 
 
 _C_NAMES = {"int8": "int8_t", "int16": "int16_t", "int32": "int", "int64": "int64_t", "uint8": "uint8"}

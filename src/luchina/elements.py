@@ -39,6 +39,7 @@ def read(x: Tensor, offset: int) -> Any:
     value = x._storage.value
     if value.buffer is None:
         value = x._storage.realize()
+    assert value.buffer is not None
     return kind.from_address(value.buffer.ptr + offset * x._dtype.itemsize).value
 
 

@@ -120,7 +120,7 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
             given = (*args, *kwargs.values())
             args, kwargs = cast_call(policy, args, kwargs)
         if each and not (kwargs and any(k in ("out", "self") or isinstance(v, Tensor) for k, v in kwargs.items())):
-            laid = elementwise(call, args, kwargs, rule and (lambda value: _label(rule, value, args, kwargs)))
+            laid = elementwise(call, args, kwargs, (lambda value: _label(rule, value, args, kwargs)) if rule else None)
             if laid is not None:
                 settle(given, laid)
                 return laid

@@ -3,7 +3,7 @@
 A kernel that leaves its memory then faults at once, instead of changing a neighbour's numbers. The block lies against
 the page after it, or against the page before it; what is left of its own pages up to the multiple of 64 bytes is filled
 with a pattern that is looked at when the block is freed. Fresh memory is all ones (NaN, or −1), so that reading what
-was never written shows in the results; freed memory is unmapped. Temporaries get blocks of their own instead of places in
+was never written shows in the results; freed memory is unmapped. Temporaries get blocks of their own, not places in
 the arena. Slow, and for finding faults only: run it with ``python -X faulthandler``.
 """
 

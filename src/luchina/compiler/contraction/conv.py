@@ -54,8 +54,8 @@ def conv2d(
 ) -> list[Call]:
     """``prims.conv2d``: x (N, C, H, W), w (O, C/groups, kh, kw), outs and epilogue operands (N, O, H', W')."""
     epilogue = plan.checked(x.dtype, outs, epilogue)
-    images, _, *size = x_shape
-    out_channels, channels, *taps = w_shape
+    images, size = x_shape[0], (x_shape[2], x_shape[3])
+    out_channels, channels, taps = w_shape[0], w_shape[1], (w_shape[2], w_shape[3])
     rows, columns = _output_size(size, taps, stride, padding, dilation)
     per_group = out_channels // groups
     before = (padding[0][0], padding[1][0])
@@ -65,7 +65,7 @@ def conv2d(
         return winograd.conv(x, w, per_group * w.strides[0], outs, epilogue, sizes, before, groups, target, temporary)
     if channels == 1 and depthwise.fits(x.dtype, (x,), outs, epilogue, taps, before):
         counts = images, out_channels, per_group
-        planes = tuple(size), (rows, columns), tuple(taps)
+        planes = size, (rows, columns), taps
         calls = depthwise.plane(x, w, outs, epilogue, counts, *planes, stride, before, dilation, (1, 1), target)
         if calls is not None:
             return calls
@@ -112,8 +112,8 @@ def conv2d_input(
 ) -> list[Call]:
     """``prims.conv2d_input``: g (N, O, H', W'), w (O, C/groups, kh, kw), outs and epilogue operands (N, C, H, W)."""
     epilogue = plan.checked(g.dtype, outs, epilogue)
-    images, _, *size = x_shape
-    out_channels, channels, *taps = w_shape
+    images, size = x_shape[0], (x_shape[2], x_shape[3])
+    out_channels, channels, taps = w_shape[0], w_shape[1], (w_shape[2], w_shape[3])
     g_size = _output_size(size, taps, stride, padding, dilation)
     per_group = out_channels // groups
     if _is_plain(taps, stride, dilation) and winograd.fits(g, outs, epilogue, (images, *size), per_group, channels):
@@ -123,11 +123,12 @@ def conv2d_input(
         before = (2 - padding[0][0], 2 - padding[1][0])
         sizes = (images, *g_size), (images, *size), (groups, channels, per_group)
         return winograd.conv(g, turned, per_group * w_o, outs, epilogue, sizes, before, groups, target, temporary)
-    low, high = (tuple([d * (k - 1) - p[i] for d, k, p in zip(dilation, taps, padding, strict=True)]) for i in (0, 1))
+    reach = [d * (k - 1) for d, k in zip(dilation, taps, strict=True)]
+    low, high = ((reach[0] - padding[0][i], reach[1] - padding[1][i]) for i in (0, 1))
     if channels == per_group == 1 and depthwise.fits(g.dtype, (g,), outs, epilogue, taps, (*low, *high)):
         w_o, _, w_h, w_w = w.strides
         turned = Window(w.slot, w.offset + (taps[0] - 1) * w_h + (taps[1] - 1) * w_w, (w_o, 0, -w_h, -w_w), w.dtype)
-        planes = tuple(g_size), tuple(size), tuple(taps)
+        planes = g_size, size, taps
         found = depthwise.plane(
             g, turned, outs, epilogue, (images, groups, 1), *planes, (1, 1), low, dilation, stride, target
         )
@@ -191,13 +192,13 @@ def conv2d_weight(
 ) -> list[Call]:
     """``prims.conv2d_weight``: x (N, C, H, W), g (N, O, H', W'), outs and epilogue operands (O, C/groups, kh, kw)."""
     epilogue = plan.checked(x.dtype, outs, epilogue)
-    images, _, *size = x_shape
-    out_channels, channels, *taps = w_shape
+    images, size = x_shape[0], (x_shape[2], x_shape[3])
+    out_channels, channels, taps = w_shape[0], w_shape[1], (w_shape[2], w_shape[3])
     rows, columns = _output_size(size, taps, stride, padding, dilation)
     per_group = out_channels // groups
     before = (padding[0][0], padding[1][0])
     if channels == 1 and depthwise.fits(x.dtype, (x, g), outs, epilogue, taps, before):
-        sizes = tuple(size), (rows, columns), tuple(taps)
+        sizes = size, (rows, columns), taps
         counts = images, out_channels, per_group
         calls = depthwise.weight(x, g, outs, epilogue, counts, *sizes, stride, before, dilation, target)
         if calls is not None:

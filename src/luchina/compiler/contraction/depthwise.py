@@ -80,7 +80,12 @@ def _aligned(nbytes: int) -> int:
 
 
 def fits(
-    dtype: str, operands: Sequence[Window], outs: Sequence[Window], epilogue: Epilogue, taps: Sequence[int], pads: Pair
+    dtype: str,
+    operands: Sequence[Window],
+    outs: Sequence[Window],
+    epilogue: Epilogue,
+    taps: Sequence[int],
+    pads: Sequence[int],
 ) -> bool:
     """Whether the operands lie as this way needs them."""
     return (
@@ -223,8 +228,9 @@ def _kernel(spec: lines.Spec) -> Kernel:
 
 
 def _emit(spec: lines.Spec, target: Target, name: str) -> str:
-    functions, declarations = [], {}
-    parts = [_Fill(spec, target)]
+    functions: list[str] = []
+    declarations: dict[str, str] = {}
+    parts: list[_Part] = [_Fill(spec, target)]
     parts.append(_Plane(spec, target) if spec.sizes[1] == "plane" else _Weight(spec, target))
     for part in parts:
         part.emit(name)
@@ -248,6 +254,10 @@ class _Part:
         self.lanes = target.lanes(ACCUMULATE[self.dtype])
         self.stored, self.element = STORAGE_TYPE[self.dtype], STORAGE_TYPE[ACCUMULATE[self.dtype]]
         self.wide = vector(self.element, self.lanes)
+
+    def emit(self, name: str) -> None:
+        """Write the function's body; ``name`` is the kernel's."""
+        raise NotImplementedError
 
     def p(self, name: str) -> Operand:
         return self._param(_SHAPE.index(name))
@@ -342,9 +352,9 @@ class _Fill(_Part):
             with e.loop(e.i64(0), width) as j:
                 value = from_storage(e, self.dtype, e.load(self.stored, e.gep(self.stored, source, j.index), 1))
                 u = e.add(left, e.mul(j.index, t))
-                at = e.bin("udiv", u, e.i64(s))
-                phase = e.sub(u, e.mul(at, s))
-                e.store(value, e.gep(self.element, to, e.add(at, e.mul(phase, self.p("columns")))), 4)
+                entry = e.bin("udiv", u, e.i64(s))
+                within = e.sub(u, e.mul(entry, s))
+                e.store(value, e.gep(self.element, to, e.add(entry, e.mul(within, self.p("columns")))), 4)
 
 
 class _Plane(_Part):

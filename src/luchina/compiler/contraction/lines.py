@@ -6,7 +6,7 @@ Every window is adjacent along a line (class "1") or the same element (class "0"
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.compiler import body
 from luchina.compiler.body import Body, storage_type
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Spec(NamedTuple):
     """What fixes the code of a kernel: sizes of its own, and dtype and class of each window of the epilogue."""
 
-    sizes: tuple[int | str, ...]
+    sizes: tuple[Any, ...]
     operands: tuple[tuple[str, str], ...]
     outs: tuple[tuple[str, str], ...]
     body: Body
@@ -35,7 +35,7 @@ class Spec(NamedTuple):
         return self.operands + self.outs
 
 
-def spec_of(sizes: tuple[int | str, ...], outs: Sequence[Window], epilogue: Epilogue) -> Spec:
+def spec_of(sizes: tuple[Any, ...], outs: Sequence[Window], epilogue: Epilogue) -> Spec:
     """The spec of an epilogue whose windows ``fit``."""
     operands = tuple((w.dtype, str(w.strides[3])) for w in epilogue.operands)
     return Spec(sizes, operands, tuple((w.dtype, "1") for w in outs), epilogue.body)

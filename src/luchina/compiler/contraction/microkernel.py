@@ -84,8 +84,8 @@ def emit_micro(spec: Spec, target: Target) -> Emitter:
             start = e.gep(stored, b, steps[0])
             following.append(e.add(steps[0], b_step))
             later = e.gep(stored, start, b_ahead)
-            for at in range(0, spec.nv * lanes * ITEMSIZE[spec.dtype], LINE):
-                prefetch(e, e.gep("i8", later, at))
+            for line in range(0, spec.nv * lanes * ITEMSIZE[spec.dtype], LINE):
+                prefetch(e, e.gep("i8", later, line))
             kind = storage_type(spec.dtype, lanes)
             raw = [v.masked_load(e, kind, e.gep(stored, start, j * lanes), masks[j]) for j in range(spec.nv)]
             right = [loaded(e, spec.dtype, r) for r in raw]

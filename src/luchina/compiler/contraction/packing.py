@@ -197,10 +197,10 @@ class _Packer:
             rest = e.icmp("slt", left, e.i64(self.lanes))
             with e.when(rest):
                 inside = v.below(e, left, self.lanes)
-                with e.loop(e.i64(0), e.i64(used)) as lane:
-                    source = e.load("ptr", e.gep("ptr", self.room, lane.index), 8)
+                with e.loop(e.i64(0), e.i64(used)) as each:
+                    source = e.load("ptr", e.gep("ptr", self.room, each.index), 8)
                     raw = v.masked_load(e, self.wide, e.gep(self.stored, source, loop.index), inside)
-                    e.store(raw, e.gep(self.stored, self.square_at, e.mul(lane.index, self.lanes)), 8)
+                    e.store(raw, e.gep(self.stored, self.square_at, e.mul(each.index, self.lanes)), 8)
             places = [
                 e.select(
                     rest, e.gep(self.stored, self.square_at, i * self.lanes), e.gep(self.stored, source, loop.index)

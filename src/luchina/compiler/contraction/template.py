@@ -200,6 +200,9 @@ class _Rows:
         self.name = name
         self.lanes = target.lanes(ACCUMULATE[spec.dtype])
 
+    def call(self, part: str, *args: Operand) -> None:
+        self.e.raw(f"call void @{self.name}.{part}({', '.join(map(str, args))})")
+
     def emit(self) -> Emitter:
         e, spec = self.e, self.spec
         p = Params(e, spec)
@@ -236,13 +239,10 @@ class _Rows:
                 write = e.bin("and", last, e.bin("xor", whole, e.const("i1", 1)))
             if writeback.adjacent_windows(spec):
                 with e.when(ahead):
-                    args = (params, table, batch, split, i.index, rows, n)
-                    e.raw(f"call void @{self.name}.prefetch({', '.join(map(str, args))})")
-            args = (params, left, b, count, sums, to, to_row, fresh, rows, columns)
-            e.raw(f"call void @{self.name}.micro({', '.join(map(str, args))})")
+                    self.call("prefetch", params, table, batch, split, i.index, rows, n)
+            self.call("micro", params, left, b, count, sums, to, to_row, fresh, rows, columns)
             with e.when(write):
-                args = (params, table, sums, batch, split, i.index, rows, n, columns, offsets)
-                e.raw(f"call void @{self.name}.write({', '.join(map(str, args))})")
+                self.call("write", params, table, sums, batch, split, i.index, rows, n, columns, offsets)
             i.next = [e.gep(a_type, left, a_step), e.gep(c_type, sums, c_step)]
             if spec.plain:
                 i.next.append(e.gep(c_type, out[0], out_step))

@@ -99,7 +99,7 @@ def conv(
     w_batch: int,
     outs: Sequence[Window],
     epilogue: Epilogue,
-    sizes: tuple[tuple[int, ...], tuple[int, int, int], tuple[int, int, int]],
+    sizes: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]],
     padding: tuple[int, int],
     groups: int,
     target: Target,
@@ -176,7 +176,7 @@ def aligned(nbytes: int) -> int:
 
 def _tap_order(w: Window) -> int:
     """1 where the taps of a window lie one after the other, -1 where they do backwards, else 0."""
-    return {(3, 1): 1, (-3, -1): -1}.get(w.strides[2:], 0)
+    return {(3, 1): 1, (-3, -1): -1}.get((w.strides[2], w.strides[3]), 0)
 
 
 @functools.lru_cache(8)
@@ -213,10 +213,10 @@ def _spread(e: Emitter, g: Sequence[Operand]) -> list[Operand]:
     ]
 
 
-def _two(e: Emitter, m: Sequence[Operand]) -> list[Operand]:
+def _two(e: Emitter, m: Sequence[Operand]) -> tuple[Operand, Operand]:
     """Aᵀ m."""
     first = e.bin("fadd", m[0], e.bin("fadd", m[1], m[2]))
-    return [first, e.bin("fsub", e.bin("fsub", m[1], m[2]), m[3])]
+    return first, e.bin("fsub", e.bin("fsub", m[1], m[2]), m[3])
 
 
 def shuffle(e: Emitter, a: Operand, b: Operand, order: list[int]) -> Operand:
@@ -299,7 +299,8 @@ def _emit_main(spec: lines.Spec, target: Target, name: str) -> str:
             "ptr %params, ptr %table, ptr %segments, ptr %y, i64 %group, i64 %first, i64 %rows",
         ),
     }
-    functions, declarations = [], {}
+    functions: list[str] = []
+    declarations: dict[str, str] = {}
     for part, (emit, signature) in parts.items():
         e = writer.begin()
         emit()

@@ -171,7 +171,8 @@ def _emit_sums(mr: int, target: Target, name: str) -> str:
         "gradient": (writer.gradient, "ptr %params, ptr %g, ptr %segments, ptr %zeros, i64 %first, i64 %stop, ptr %to"),
         "micro": (writer.micro, "ptr %a, ptr %b, ptr %c, i1 %fresh"),
     }
-    functions, declarations = [], {}
+    functions: list[str] = []
+    declarations: dict[str, str] = {}
     for part, (emit, signature) in parts.items():
         e = writer.begin()
         emit()
