@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from luchina.graph.value import OUT, PICK, Value, key_of, recording
+from luchina.graph.value import OUT, PICK, Value, key_of, recording, too_large
+from luchina.runtime.buffers import NoMemory, no_memory
 
 if TYPE_CHECKING:
     from luchina.compiler.build import Executable
@@ -54,6 +55,8 @@ before_saving: list[Callable[[], None]] = []  # brings ``Value.freed`` up to dat
 
 def watch(holder: Any) -> None:
     """Remember an object whose ``.value`` is pending: it is computed at the next run if it is still alive then."""
+    if too_large and holder.value.key in too_large:
+        raise no_memory(holder.value.size * holder.value.dtype.itemsize)
     watched = recording.watched
     watched.append(weakref.ref(holder))
     if holder.value.needs_grad:
@@ -74,6 +77,7 @@ def realize(values: Iterable[Value]) -> None:
 
 
 def _realize(values: Iterable[Value]) -> None:
+    values = [value for value in values if value.buffer is None]
     targets: list[Value] = []
     seen: set[Value] = set()
     for reference in recording.watched:
@@ -84,11 +88,17 @@ def _realize(values: Iterable[Value]) -> None:
                 seen.add(value)
                 targets.append(value)
     for value in values:
-        if value.buffer is None and value not in seen:
+        if value not in seen:
             seen.add(value)
             targets.append(value)
     if targets:
-        _run(targets)
+        try:
+            _run(targets)
+        except NoMemory:
+            if not values or len(values) == len(targets):
+                raise
+            _run(values)  # what nobody has asked for yet may wait for memory
+            return
     recording.watched.clear()
     recording.graded = 0
     recording.settle()

@@ -7,6 +7,7 @@ needs a gradient knows its operation and its inputs.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -87,6 +88,8 @@ class Op:
         entry = _interned.get(key)
         if entry is None:
             entry = _intern(key, self.infer(*inputs, *attrs))
+            if _too_large(entry[1]):
+                too_large.add(entry[0])
         number, spec = entry
         if needs_grad:
             for v in inputs:
@@ -220,6 +223,22 @@ def _intern(key: Any, spec: Any) -> tuple[int, Any]:
         _interned.clear()  # numbers go on, so nothing old can be mistaken for something new
     entry = _interned[key] = (next(_numbers), spec)
     return entry
+
+
+def _too_large(spec: Any) -> bool:
+    return any(prod(each.shape) * each.dtype.itemsize > MEMORY for each in ((spec,) if type(spec) is Spec else spec))
+
+
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return 1 << 47
+
+
+MEMORY = _physical_memory()
+too_large: set[int] = set()
+"""Keys of results with more bytes than the machine has. They may be views; to hold one is an error."""
 
 
 def key_of(value: Value) -> int:

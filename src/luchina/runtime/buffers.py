@@ -69,7 +69,7 @@ def allocate(nbytes: int) -> Buffer:
     """A buffer of ``nbytes`` bytes with unspecified content.
 
     Raises:
-        RuntimeError: if the system has no such memory; nothing else is affected.
+        NoMemory: if the system has no such memory; nothing else is affected.
     """
     global _in_use, _peak, _pooled
     if GUARDED:
@@ -99,7 +99,7 @@ def _allocate_guarded(nbytes: int) -> Buffer:
     try:
         ptr, size = guard.allocate(nbytes)
     except (MemoryError, OverflowError):
-        raise _no_memory(nbytes, 12) from None
+        raise no_memory(nbytes) from None
     return Buffer(ptr, nbytes, size)
 
 
@@ -135,15 +135,20 @@ def _from_system(nbytes: int, size: int) -> int:
         empty_cache()
         code = aligned(ctypes.byref(block), ALIGNMENT, size) if size < 1 << 63 else 12
     if code or not block.value:
-        raise _no_memory(nbytes, code)
+        raise no_memory(nbytes, code)
     if huge and advise is not None:
         # Pages of 2 MB: one page fault where there would be 512. Advice only, so a refusal does not matter.
         advise(block, size, _ADVICE_HUGE_PAGES)
     return block.value
 
 
-def _no_memory(nbytes: int, code: int) -> RuntimeError:
-    return RuntimeError(
+class NoMemory(RuntimeError):
+    """The system has no such memory; nothing else is affected."""
+
+
+def no_memory(nbytes: int, code: int = 12) -> NoMemory:
+    """PyTorch's error for a block that cannot be had."""
+    return NoMemory(
         f"DefaultCPUAllocator: can't allocate memory: you tried to allocate {nbytes} bytes. "
         f"Error code {code} (Cannot allocate memory)"
     )
