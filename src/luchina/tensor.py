@@ -262,12 +262,10 @@ class Tensor:
         return value
 
     def _window(self, value: Value) -> Value:
+        if self._is_whole():
+            return value if value.shape == self._shape else reshape(value, self._shape)
         if value.buffer is not None and not value.needs_grad and 0 < self._reach() < value.size:
             return memory_window(value, self._shape, self._strides, self._offset)
-        if value.shape == self._shape and self._is_whole():
-            return value
-        if self._is_whole():
-            return reshape(value, self._shape)
         return strided(value, self._shape, self._strides, self._offset)
 
     def _reach(self) -> int:
@@ -281,10 +279,14 @@ class Tensor:
 
     def _is_whole(self) -> bool:
         """Whether the window is all of the storage in its own order."""
-        value = self._storage.value
-        if self._offset or self._strides != contiguous_strides(self._shape):
+        if self._offset:
             return False
-        return value.shape == self._shape or value.size == self.numel()
+        shape = self._shape
+        layout = _layouts.get(shape)
+        if self._strides != (contiguous_strides(shape) if layout is None else layout[1]):
+            return False
+        value = self._storage.value
+        return value.shape == shape or value.size == self.numel()
 
     def _write(self, new: Value) -> None:
         """In-place assignment of a Value that already has this tensor's shape and dtype."""

@@ -156,7 +156,7 @@ class Recording(threading.local):
     Attributes
         epoch: another one after each run, and in each thread; a key is good in the epoch it was made in.
         leaves: the leaves in order of first use.
-        counted: their keys, since another thread may have overwritten what a shared leaf carries.
+        counted: their keys, if there are several threads: another may have overwritten what a shared leaf carries.
         graded: how many of these there were when the last one that needs a gradient came.
         watched: weak references to holders (storages) of Values that were pending when they were recorded.
         touched: something happened that a remembered backward pass cannot know: a hook, a user's function, a write
@@ -166,8 +166,11 @@ class Recording(threading.local):
         passed: both, when all that was pending has been computed.
     """
 
+    several = False  # whether more than one thread has recorded anything
+
     def __init__(self) -> None:
         self.epoch = next(_epochs)
+        Recording.several = self.epoch > 0
         self.leaves: list[Value] = []
         self.counted: dict[Value, int] = {}
         self.watched: list[weakref.ref] = []
@@ -241,13 +244,37 @@ too_large: set[int] = set()
 """Keys of results with more bytes than the machine has. They may be views; to hold one is an error."""
 
 
+def _leaf_key(value: Value) -> int:
+    """The key of a Value that is memory or a number, which is counted now unless it was already."""
+    leaves = recording.leaves
+    if Recording.several:
+        known = recording.counted.get(value)
+        if known is not None:
+            return known
+    # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
+    role = 0 if not value.needs_grad else 1 if value.op is None or value.op.vjp is None else 2
+    key = (len(leaves), value.shape, value.dtype, value.weak, role)
+    number = (_interned.get(key) or _intern(key, None))[0]
+    leaves.append(value)
+    if Recording.several:
+        recording.counted[value] = number
+    return number
+
+
 def key_of(value: Value) -> int:
     """The key of a Value in this epoch, found anew where it is from an earlier one.
 
     Threads may share leaves (a model's parameters) and each writes its own key into them. ``epoch`` is written last and
     cleared first, and a reader reads the key first, so it never takes another thread's key for its own.
     """
-    epoch, leaves, counted = recording.epoch, recording.leaves, recording.counted
+    epoch = recording.epoch
+    if value.buffer is not None or value.number is not None:
+        if value.epoch != epoch:
+            number = _leaf_key(value)
+            value.epoch = -1
+            value.key = number
+            value.epoch = epoch
+            return number
     stack = [value]
     number = -1
     while stack:
@@ -257,14 +284,7 @@ def key_of(value: Value) -> int:
             stack.pop()
             continue
         if top.buffer is not None or top.number is not None:
-            known = counted.get(top)
-            if known is None:
-                # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
-                role = 0 if not top.needs_grad else 1 if top.op is None or top.op.vjp is None else 2
-                leaf_key = (len(leaves), top.shape, top.dtype, top.weak, role)
-                known = counted[top] = (_interned.get(leaf_key) or _intern(leaf_key, None))[0]
-                leaves.append(top)
-            number = known
+            number = _leaf_key(top)
         else:
             inputs, op = top.inputs, top.op
             if op is None:
