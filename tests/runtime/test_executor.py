@@ -1,5 +1,6 @@
 """Programs on the worker pool: every block once, in order, from sleep, after fork, from two threads, to the end."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 
 from luchina.compiler import jit
 from luchina.compiler.kernel import Kernel
+from luchina.runtime import executor, threads
 from luchina.runtime import program as program_module
-from luchina.runtime import threads
 from luchina.runtime.buffers import allocate, as_numpy
 from luchina.runtime.program import KernelCall, Program
 
@@ -138,6 +139,57 @@ def test_scratch_is_private_aligned_and_large_enough(thread_count):
     assert 1 <= len(used) <= thread_count
     assert (used % 64 == 0).all()
     assert len(used) == 1 or np.diff(used).min() >= 100_000
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # blocks whose making was cut short
+def test_an_interrupt_while_scratch_grows_leaves_no_address_of_freed_memory():
+    class Interrupt(Exception):
+        pass
+
+    def raise_at(step, call):
+        """Run ``call`` and raise at its step-th instruction; whether it was that long."""
+        left = [step]
+
+        def trace(frame, event, _):
+            if "luchina" not in frame.f_code.co_filename:
+                return None
+            frame.f_trace_opcodes = True
+            left[0] -= 1
+            if left[0] == 0:
+                raise Interrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            call()
+        except Interrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    before, signals = threads.get_num_threads(), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    block, view = zeros(64)
+    small = Program([KernelCall(address(SCRATCH, "where"), [], 64, 100_000, MUCH)], 1)
+    large = Program([KernelCall(address(SCRATCH, "where"), [], 64, 1_000_000, MUCH)], 1)
+    try:
+        step, more = 1, True
+        while more:
+            threads.set_num_threads(2)
+            threads.set_num_threads(1)
+            small.run([block.ptr])
+            more = raise_at(step, lambda: large.run([block.ptr]))
+            for program, need in ((small, 100_000), (large, 1_000_000)):
+                view[:] = 0
+                program.run([block.ptr])
+                pool = threads._pool
+                start, stride = (ctypes.c_int64 * 2).from_address(pool.address + executor.SCRATCH)
+                assert start == view.min() == pool.scratch.ptr and need <= stride <= pool.scratch.nbytes, step
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)  # raised where, in truth, they are blocked
+            step += 1
+        assert step > 150
+    finally:
+        threads.set_num_threads(before)
 
 
 def test_both_threads_take_part_when_there_is_much_to_do():

@@ -75,17 +75,14 @@ class Program:
         """
         pointers = self._pointers(table)
         with threads.lock:
-            pool = threads.pool()
-            if self._scratch:
-                pool.reserve_scratch(self._scratch)
+            pool = threads.pool(self._scratch)
             threads.run_function()(pool.address, *self._arguments, pointers)
 
     def run_profiled(self, table: list[int]) -> list[int]:
         """``run``, and the nanoseconds that each call took."""
         pointers = self._pointers(table)
         with threads.lock:
-            pool = threads.pool()
-            pool.reserve_scratch(self._scratch)
+            pool = threads.pool(self._scratch)
             pool.profile(True)
             try:
                 threads.run_function()(pool.address, *self._arguments, pointers)

@@ -16,17 +16,24 @@ from typing import Any
 
 from luchina.compiler import jit
 from luchina.runtime import executor
-from luchina.runtime.buffers import GUARDED, Buffer, allocate
+from luchina.runtime.buffers import GUARDED, allocate
 
 _FIRST_SCRATCH = 1 << 16
 
 
 class Pool:
-    """The calling thread and ``threads - 1`` workers, with the memory that they share."""
+    """The calling thread and ``threads - 1`` workers, with the memory that they share.
 
-    def __init__(self, threads: int) -> None:
+    Args:
+        threads: how many there are, the calling one included.
+        stride: bytes of private memory for each. They never change: a pool with more takes this one's place, in one
+            assignment, so that an interrupt in between leaves no address of memory that is gone.
+    """
+
+    def __init__(self, threads: int, stride: int) -> None:
         functions = _functions()
         self.threads = threads
+        self.stride = stride
         self.memory = (ctypes.c_ubyte * (executor.HANDLES + 8 * threads + 128))()
         self.address = -(-ctypes.addressof(self.memory) // 128) * 128
         _immortal.append(self.memory)  # a worker may look at it until the process has ended
@@ -36,12 +43,13 @@ class Pool:
         library.pthread_cond_init(ctypes.c_void_p(self.address + executor.CONDITION), None)
         # A taker gets 1/(2 · threads) of what is left, rounded to a power of two: few takes, and even at the end.
         self._write(executor.SHARE, (2 * threads - 1).bit_length() if threads > 1 else 0)
-        self.scratch: Buffer | None = None
-        self._stride = 0
-        self.reserve_scratch(_FIRST_SCRATCH)
+        self.scratch = allocate(stride * threads)
+        self._write(executor.SCRATCH, self.scratch.ptr)
+        self._write(executor.SCRATCH + 8, stride)
         self._workers: list[ctypes.c_ulong] = []
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # asked first: blocking them may raise an interrupt
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
             for _ in range(threads - 1):
                 handle = ctypes.c_ulong()
                 if library.pthread_create(ctypes.byref(handle), None, ctypes.c_void_p(functions["worker"]), self._at()):
@@ -49,7 +57,7 @@ class Pool:
                 self._write(executor.HANDLES + 8 * len(self._workers), handle.value)
                 self._workers.append(handle)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._keep_off_the_callers_core()
 
     def _keep_off_the_callers_core(self) -> None:
@@ -64,30 +72,17 @@ class Pool:
             self._write(executor.KEEP_OFF, 1)
             _pool_function("keep_off")(self.address)
 
-    def reserve_scratch(self, nbytes: int) -> None:
-        """Let every thread have at least ``nbytes`` of private memory; only while nothing runs."""
-        if GUARDED:  # exactly what this program asks for, so that taking more shows
-            stride = -(-nbytes // 64) * 64
-        elif nbytes <= self._stride:
-            return
-        else:
-            stride = -(-nbytes // 4096) * 4096 + 128  # not a power of two: threads should not share cache sets
-        self.scratch = allocate(stride * self.threads)
-        self._stride = stride
-        self._write(executor.SCRATCH, self.scratch.ptr)
-        self._write(executor.SCRATCH + 8, stride)
-
     def profile(self, on: bool) -> None:
         """Let the following runs note each call's time."""
         self._write(executor.PROFILE, int(on))
 
     def stop(self) -> None:
-        """End the workers; only while nothing runs."""
+        """End the workers; only while nothing runs. The pool stays usable: the calling thread needs nobody's help."""
+        self._write(executor.KEEP_OFF, 0)  # their handles mean nothing once they are joined
         self._write(executor.STOP, 1)
         _pool_function("wake")(self.address)
-        for handle in self._workers:
-            _c_library().pthread_join(handle, None)
-        self._workers = []
+        while self._workers:
+            _c_library().pthread_join(self._workers.pop(), None)
 
     def _write(self, offset: int, value: int) -> None:
         ctypes.c_int64.from_address(self.address + offset).value = value
@@ -104,12 +99,25 @@ lock = threading.RLock()
 between taking it and the native call, and run programs of its own, so it can be taken twice."""
 
 
-def pool() -> Pool:
-    """The pool, started if need be; the caller holds ``lock``."""
+def pool(nbytes: int = 0) -> Pool:
+    """The pool, with at least ``nbytes`` of private memory for each thread; the caller holds ``lock``."""
     global _pool
-    if _pool is None:
-        _pool = Pool(get_num_threads())
-    return _pool
+    current = _pool
+    if current is not None and (nbytes <= current.stride if not GUARDED else _stride(nbytes) == current.stride):
+        return current
+    fresh = Pool(get_num_threads(), _stride(nbytes))
+    _pool = fresh
+    if current is not None:
+        current.stop()
+    return fresh
+
+
+def _stride(nbytes: int) -> int:
+    if GUARDED:  # exactly what this program asks for, so that taking more shows
+        return max(-(-nbytes // 64) * 64, 64)
+    # Few sizes, because a new one starts new threads; and not a power of two, because these share cache sets.
+    quarter = 1 << max((max(nbytes, _FIRST_SCRATCH) - 1).bit_length() - 3, 0)
+    return -(-max(nbytes, _FIRST_SCRATCH) // quarter) * quarter + 128
 
 
 def set_num_threads(threads: int) -> None:
@@ -124,8 +132,8 @@ def set_num_threads(threads: int) -> None:
     with lock:
         _wanted = threads
         if _pool is not None and _pool.threads != threads:
-            _pool.stop()
-            _pool = None
+            old, _pool = _pool, None
+            old.stop()
 
 
 def get_num_threads() -> int:
