@@ -2,8 +2,10 @@
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -152,6 +154,36 @@ def test_the_environment_names_everything():
     row = target.host()
     text = jit.environment(row)
     assert row.cpu in text and row.triple in text and jit._sources() in text and jit._llvm_version() in text
+
+
+def test_what_an_older_text_compiled_is_not_kept_under_the_newer_one(tmp_path):
+    package = tmp_path / "luchina"
+    shutil.copytree(Path(jit.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in package.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    text = """
+import os, sys
+import luchina
+from luchina.compiler import jit, loops
+if "edit" in sys.argv:
+    with open(loops.__file__, "a") as file:
+        file.write("# edited while this process runs")
+assert (luchina.arange(5.0) * 2).sum().item() == 20
+print(jit.loaded, jit.compiled)
+"""
+
+    def process(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", text, *arguments]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return [int(word) for word in done.stdout.split()]
+
+    loaded, compiled = process("edit")
+    assert loaded == 0 < compiled
+    for path in package.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    assert process() == [0, compiled]
+    assert process() == [compiled, 0]
 
 
 def test_without_a_directory_nothing_is_kept(monkeypatch):
