@@ -12,6 +12,7 @@ import functools
 import os
 import struct
 import threading
+import weakref
 from typing import Any
 
 from luchina.runtime.buffers import ITEMSIZE, Buffer, allocate
@@ -42,6 +43,19 @@ _LARGE_PERMUTATION = (2**32 - 1) // 20
 _BLOCK_OF_NORMALS = 16
 
 
+_generators: weakref.WeakSet[Generator] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In the child no thread draws, whatever another one did at the fork."""
+    for generator in _generators:
+        generator._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Generator:
     """A stream of random numbers with PyTorch's CPU algorithm.
 
@@ -61,6 +75,7 @@ class Generator:
         self._lock = threading.Lock()
         self._engine: Buffer | None = None
         self._seed = DEFAULT_SEED
+        _generators.add(self)
 
     @property
     def device(self) -> Any:

@@ -8,6 +8,7 @@ gradients pass through them back to the dtype of the weights.
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,16 @@ class Anywhere:
 
 anywhere = Anywhere()
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    """In the child no thread holds the lock."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def put_in_force(d: dtype | None) -> None:

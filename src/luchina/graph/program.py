@@ -9,6 +9,7 @@ results
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +44,9 @@ class Run(NamedTuple):
 
 
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child has only the thread that forked: it waits for the run of another, so that nothing is left half done.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _programs: dict[tuple[int, ...], Program] = {}
 observers: list[Callable[[Run], None]] = []  # told of every run; ``luchina explain`` listens here
 statistics = {"runs": 0, "programs": 0}
