@@ -29,7 +29,7 @@ Adam([{'params': p[:1], 'lr': .3}, {'params': p[1:], 'betas': (.5, .6)}], .1)
 
 def train(engine, text: str, dtype: str, steps: int = 6):
     p = [
-        engine.nn.Parameter(engine.tensor(np.linspace(-1, 1, n, dtype=dtype).reshape(shape)))
+        engine.nn.Parameter(engine.tensor(np.linspace(-1, 1.5, n, dtype=dtype).reshape(shape)))
         for n, shape in ((6, (2, 3)), (4, (4,)), (1, ()))
     ]
     unused = engine.nn.Parameter(engine.ones(2))
