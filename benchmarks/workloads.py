@@ -41,14 +41,7 @@ def mlp_2_16_16_1(torch: Any) -> Step:
     x = torch.rand(32, 2)
     y = x[:, :1] * x[:, 1:]
 
-    def step() -> Any:
-        loss = nn.functional.mse_loss(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return _training_step(optimizer, lambda: nn.functional.mse_loss(model(x), y))
 
 
 def mlp_784_128_10(torch: Any) -> Step:
@@ -59,14 +52,7 @@ def mlp_784_128_10(torch: Any) -> Step:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     x, y = torch.rand(64, 784), torch.randint(10, (64,))
 
-    def step() -> Any:
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return _classifier_step(torch, model, optimizer, x, y)
 
 
 def digits_network(torch: Any) -> Step:
@@ -89,14 +75,7 @@ def digits_network(torch: Any) -> Step:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-4)
     x, y = torch.rand(64, 1, 8, 8), torch.randint(10, (64,))
 
-    def step() -> Any:
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return _classifier_step(torch, model, optimizer, x, y)
 
 
 def mlp_wide(torch: Any) -> Step:
@@ -139,15 +118,8 @@ def gpt(torch: Any) -> Step:
     tokens = torch.randint(65, (12, 65))
     x, y = tokens[:, :-1], tokens[:, 1:]
 
-    def step() -> Any:
-        logits = model(x)
-        loss = torch.nn.functional.cross_entropy(logits.view(-1, 65), y.reshape(-1))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    cross_entropy = torch.nn.functional.cross_entropy
+    return _training_step(optimizer, lambda: cross_entropy(model(x).view(-1, 65), y.reshape(-1)))
 
 
 def lstm(torch: Any) -> Step:
@@ -158,15 +130,7 @@ def lstm(torch: Any) -> Step:
     optimizer = torch.optim.Adam([*recurrent.parameters(), *head.parameters()], lr=1e-3)
     x, y = torch.randn(32, 50, 64), torch.randint(10, (32,))
 
-    def step() -> Any:
-        out, _ = recurrent(x)
-        loss = nn.functional.cross_entropy(head(out[:, -1]), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return _training_step(optimizer, lambda: nn.functional.cross_entropy(head(recurrent(x)[0][:, -1]), y))
 
 
 def vae(torch: Any) -> Step:
@@ -190,16 +154,12 @@ def vae(torch: Any) -> Step:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     x = torch.rand(128, 784)
 
-    def step() -> Any:
+    def loss() -> Any:
         image, mean, logvar = model(x)
         fit = functional.binary_cross_entropy(image, x, reduction="sum")
-        loss = fit - 0.5 * torch.sum(1 + logvar - mean.pow(2) - logvar.exp())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
+        return fit - 0.5 * torch.sum(1 + logvar - mean.pow(2) - logvar.exp())
 
-    return step
+    return _training_step(optimizer, loss)
 
 
 def pointwise_chain(torch: Any) -> Step:
@@ -301,15 +261,19 @@ def gpt_generation(torch: Any) -> Step:
 # ---- shared parts
 
 
-def _classifier_step(torch: Any, model: Any, optimizer: Any, x: Any, y: Any) -> Step:
+def _training_step(optimizer: Any, loss_of: Callable[[], Any]) -> Step:
     def step() -> Any:
-        loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss = loss_of()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss
 
     return step
+
+
+def _classifier_step(torch: Any, model: Any, optimizer: Any, x: Any, y: Any) -> Step:
+    return _training_step(optimizer, lambda: torch.nn.functional.cross_entropy(model(x), y))
 
 
 def _inference_step(torch: Any, model: Any, x: Any) -> Step:

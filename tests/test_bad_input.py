@@ -72,8 +72,8 @@ LAYERS = {
     ),
     "attention": (
         lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)(torch.randn(2, 3, 6)),
-        (RuntimeError, AssertionError),
-        "",
+        AssertionError,
+        "was expecting embedding dimension of 8, but got 6",
         "'self_attn'",
     ),
 }
@@ -122,9 +122,9 @@ CALLS = {
         ValueError,
         "Expected input batch_size (3) to match target batch_size (2).",
     ),
-    "device": (lambda: x.to("cuda"), (RuntimeError, AssertionError), "cuda"),
+    "device": (lambda: x.to("cuda"), RuntimeError, "No CUDA device is available"),
     "no such device": (lambda: x.to("foo"), RuntimeError, "device type at start of device string: foo"),
-    "dtype": (lambda: x & x, (RuntimeError, NotImplementedError), "'Float'"),
+    "dtype": (lambda: x & x, NotImplementedError, "'Float'"),
     "integer gradient": (lambda: ints.requires_grad_(), RuntimeError, "floating point"),
     "reduction": (
         lambda: functional.mse_loss(x, x, reduction="avg"),

@@ -9,14 +9,14 @@ from luchina import devices, dtypes
 from luchina.creation import as_dtype
 from luchina.devices import device
 from luchina.dtypes import dtype
-from luchina.face import expandable, settle, write
+from luchina.face import expandable, lift, settle, write
 from luchina.graph import program
 from luchina.graph.value import Value, mode, result_dtype
-from luchina.layout import elementwise
+from luchina.layout import copied, elementwise
 from luchina.ops import creation as ops
-from luchina.ops.movement import CLONE, expand
+from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast
-from luchina.ops.registry import as_value
+from luchina.ops.registry import PUBLIC, as_value
 from luchina.overlap import check_partial_overlap, each_once, replacing
 from luchina.tensor import Tensor, wrap_value
 
@@ -46,6 +46,13 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if where is not None:
         devices.resolve(where)
     d = self.dtype if wanted is None else as_dtype(wanted)
+    form = kwargs.get("memory_format")
+    if form not in (None, "preserve_format"):
+        if d is self.dtype and not copy and self.is_contiguous(form):
+            return self
+        result = copied(self, form, d)
+        settle((self,), result)
+        return result
     if d is self.dtype:
         return self.clone() if copy else self
     laid = elementwise(lambda value: cast(value, d), (self,), {})
@@ -56,7 +63,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 def _converter(d: dtype, name: str) -> Callable[..., Tensor]:
     def convert(self: Tensor, memory_format: Any = None) -> Tensor:
-        return to(self, d)
+        return to(self, d, memory_format=memory_format)
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor as {d}."
@@ -86,11 +93,26 @@ def cuda(self: Tensor, device: Any = None) -> Tensor:
 
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself if its elements lie in row-major order, else a copy that does."""
-    if self.is_contiguous():
+    """The tensor itself if its elements lie in row-major order (or in ``memory_format``), else a copy that does."""
+    form = "contiguous_format" if memory_format is None else memory_format
+    if form == "preserve_format":
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    if self.is_contiguous(form):
         return self
-    result = wrap_value(CLONE(self._read()))
+    result = copied(self, form)
     settle((self,), result)
+    return result
+
+
+_clone = lift(PUBLIC["clone"].call)
+
+
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy, in the memory order of the tensor or in ``memory_format``, with the gradient passing through."""
+    if memory_format in (None, "preserve_format"):
+        return _clone(input)
+    result = copied(input, memory_format)
+    settle((input,), result)
     return result
 
 
@@ -265,8 +287,8 @@ def synchronize() -> None:
 
 
 METHODS = (
-    to, type_as, cpu, cuda, contiguous, copy_, fill_, zero_, fill_diagonal_, resize_, set_, share_memory_, pin_memory,
-    is_pinned, is_same_size, equal, allclose, apply_,
+    to, type_as, cpu, cuda, contiguous, clone, copy_, fill_, zero_, fill_diagonal_, resize_, set_, share_memory_,
+    pin_memory, is_pinned, is_same_size, equal, allclose, apply_,
 )  # fmt: skip
 
 
@@ -278,6 +300,8 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, name, _converter(d, name))
     setattr(Tensor, "__dlpack__", dlpack)
     setattr(Tensor, "__dlpack_device__", dlpack_device)
-    namespace.update(equal=equal, allclose=allclose, is_tensor=is_tensor, numel=numel, result_type=result_type)
+    namespace.update(
+        clone=clone, equal=equal, allclose=allclose, is_tensor=is_tensor, numel=numel, result_type=result_type
+    )
     namespace["is_floating_point"] = Tensor.is_floating_point
     namespace["is_complex"] = Tensor.is_complex

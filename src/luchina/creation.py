@@ -14,6 +14,7 @@ from luchina.dtypes import dtype
 from luchina.graph.value import Value, from_buffer, mode
 from luchina.ops import creation as ops
 from luchina.ops.movement import contiguous_strides
+from luchina.options import check, makes
 from luchina.runtime import buffers
 from luchina.shape import Size, as_shape
 from luchina.storage import Storage
@@ -162,6 +163,7 @@ def tensor(
     Source: https://pytorch.org/docs/stable/generated/torch.tensor.html
     """
     devices.resolve(device)
+    check(pin_memory=pin_memory)
     wanted = None if dtype is None else as_dtype(dtype)
     if isinstance(data, Tensor):
         import warnings
@@ -380,22 +382,14 @@ def _shaped(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Te
         dtype: dtype | None = None,
         device: Any = None,
         requires_grad: bool = False,
-        out: Tensor | None = None,
-        layout: Any = None,
-        pin_memory: bool = False,
-        memory_format: Any = None,
     ) -> Tensor:
         devices.resolve(device)
-        name = make_tensor.__name__
+        name = named.__name__
         shape = _check_sizes(as_shape(sizes if size is None else (size,), name), name if len(sizes) == 1 else "")
-        result = wrap_value(fill(shape, _pick_dtype(dtype)))
-        if out is not None:
-            from luchina.face import _into
+        return _finish(wrap_value(fill(shape, _pick_dtype(dtype))), device, requires_grad)
 
-            return _into(out, result)
-        return _finish(result, device, requires_grad)
-
-    return make_tensor
+    named = makes(make_tensor)
+    return named
 
 
 def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tensor]:
@@ -405,14 +399,16 @@ def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tens
         dtype: dtype | None = None,
         device: Any = None,
         requires_grad: bool = False,
-        layout: Any = None,
         memory_format: Any = None,
+        layout: Any = None,
+        pin_memory: bool = False,
     ) -> Tensor:
         devices.resolve(device)
-        from luchina.layout import arranged, order_of
+        from luchina.layout import arranged, order_in, order_of
 
-        order, d = order_of(input), as_dtype(dtype) if dtype else input.dtype
-        if order is None or memory_format == "contiguous_format":
+        check(layout, pin_memory)
+        order, d = order_in(memory_format, input.ndim, order_of(input)), as_dtype(dtype) if dtype else input.dtype
+        if order is None:
             return _finish(wrap_value(fill(tuple(input.shape), d)), device, requires_grad)
         whole = fill(tuple([input.shape[axis] for axis in order]), d)
         return _finish(arranged(whole, order), device, requires_grad)
@@ -448,7 +444,17 @@ def _uninitialised(shape: tuple[int, ...], d: dtype) -> Value:
 
 zeros, zeros_like = _shaped(_zeros), _like(_zeros)
 ones, ones_like = _shaped(_ones), _like(_ones)
-empty, empty_like = _shaped(_uninitialised), _like(_uninitialised)
+_row_major_empty, empty_like = _shaped(_uninitialised), _like(_uninitialised)
+
+
+def empty(*sizes: Any, memory_format: Any = None, **options: Any) -> Tensor:
+    result = _row_major_empty(*sizes, **options)
+    if memory_format is None:
+        return result
+    return empty_like(result, memory_format=memory_format, requires_grad=result.requires_grad)
+
+
+_row_major_empty.__name__ = "empty"
 for _name, _function, _what in (
     ("zeros", zeros, "Zeros"), ("ones", ones, "Ones"), ("empty", empty, "Uninitialised numbers"),
 ):  # fmt: skip
@@ -459,11 +465,15 @@ for _name, _function in (("zeros_like", zeros_like), ("ones_like", ones_like), (
     _function.__doc__ = f"``{_name.split('_')[0]}`` in the shape and dtype of another tensor."
 
 
+@makes
 def full(
-    size: Sequence[int], fill_value: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool =
-    False,
-    out: Tensor | None = None, layout: Any = None,
-) -> Tensor:  # fmt: skip
+    size: Sequence[int],
+    fill_value: Any,
+    *,
+    dtype: dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A shape filled with one number; its dtype follows the number's type.
 
     Source: https://pytorch.org/docs/stable/generated/torch.full.html
@@ -477,10 +487,6 @@ def full(
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     result = wrap_value(_filled(_check_sizes(as_shape((size,), "full")), _checked(fill_value, d), d))
-    if out is not None:
-        from luchina.face import _into
-
-        return _into(out, result)
     return _finish(result, device, requires_grad)
 
 
@@ -506,15 +512,19 @@ def _number_dtype(x: Any) -> dtype:
 
 def full_like(
     input: Tensor, fill_value: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
-    memory_format: Any = None,
+    memory_format: Any = None, layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """``full`` in the shape and dtype of another tensor."""
-    return full(tuple(input.shape), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    result = empty_like(
+        input, dtype=dtype, device=device, memory_format=memory_format, layout=layout, pin_memory=pin_memory
+    ).fill_(fill_value)
+    return _finish(result, device, requires_grad)
 
 
+@makes
 def arange(
     start: Any, end: Any = None, step: Any = 1, *, dtype: dtype | None = None, device: Any = None,
-    requires_grad: bool = False, out: Tensor | None = None, layout: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """start, start + step, … below end; integers unless an argument is a float.
 
@@ -534,9 +544,9 @@ def arange(
     return _finish(result, device, requires_grad)
 
 
+@makes
 def linspace(
     start: Any, end: Any, steps: int, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
-    out: Tensor | None = None, layout: Any = None,
 ) -> Tensor:  # fmt: skip
     """``steps`` evenly spaced numbers from start to end, both included."""
     if steps < 0:
@@ -545,6 +555,7 @@ def linspace(
     return _finish(wrap_value(ops.linspace(float(start), float(end), steps, _pick_dtype(dtype))), device, requires_grad)
 
 
+@makes
 def logspace(
     start: float, end: float, steps: int, base: float = 10.0, *, dtype: dtype | None = None, device: Any = None,
     requires_grad: bool = False,
@@ -553,9 +564,9 @@ def logspace(
     return _finish(base ** linspace(start, end, steps, dtype=dtype), device, requires_grad)
 
 
+@makes
 def eye(
     n: int, m: int | None = None, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
-    out: Tensor | None = None, layout: Any = None,
 ) -> Tensor:  # fmt: skip
     """Ones on the diagonal of an (n, m) matrix."""
     rows, columns = n, n if m is None else m
@@ -572,12 +583,12 @@ def scalar_tensor(x: Any, *, dtype: dtype | None = None, device: Any = None, req
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: dtype = dtypes.int64, device: Any = None) -> Tensor:
     """(2, n) coordinates of the lower triangle."""
-    return from_array(np.stack(np.tril_indices(row, offset, col)), dtype)
+    return _finish(from_array(np.stack(np.tril_indices(row, offset, col)), dtype), device, False)
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: dtype = dtypes.int64, device: Any = None) -> Tensor:
     """(2, n) coordinates of the upper triangle."""
-    return from_array(np.stack(np.triu_indices(row, offset, col)), dtype)
+    return _finish(from_array(np.stack(np.triu_indices(row, offset, col)), dtype), device, False)
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

@@ -126,7 +126,7 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
                 return laid
         if kwargs:
             if "out" in kwargs:
-                return _into(kwargs.pop("out"), function(*args, **kwargs))
+                return into(kwargs.pop("out"), function(*args, **kwargs))
             if "self" in kwargs:
                 kwargs["input"] = kwargs.pop("self")
             result = call(*[read(a) for a in args], **{k: read(v) for k, v in kwargs.items()})
@@ -161,13 +161,13 @@ def _label(rule: Rule, result: Any, args: tuple, kwargs: dict) -> None:
             value.label = rule(args, kwargs) if callable(rule) else rule
 
 
-def _into(out: Any, result: Any) -> Any:
+def into(out: Any, result: Any) -> Any:
     """The meaning of ``out=``: written there, resized if the shape differs."""
     if out is None:
         return result
     if isinstance(result, tuple):
         for target, part in zip(out, result, strict=True):
-            _into(target, part)
+            into(target, part)
         return out
     if mode.grad and (out.requires_grad or result.requires_grad):
         raise RuntimeError(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from luchina import dtypes
+from luchina import devices, dtypes
 from luchina.creation import from_array
 from luchina.serialization.atomic import replacing
 from luchina.tensor import Tensor
@@ -60,6 +60,7 @@ def save_file(
 
 def load_file(path: str | os.PathLike[str], device: Any = "cpu") -> dict[str, Tensor]:
     """The tensors of a safetensors file; RuntimeError for one that is damaged or something else."""
+    devices.resolve(device)
     safetensors = package()
     with open(path, "rb") as file:
         data = file.read()

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from luchina.graph.value import Value
-from luchina.ops.movement import contiguous_strides, permute, reshape
+from luchina.ops.movement import CLONE, contiguous_strides, permute, reshape
+from luchina.ops.pointwise import cast
 from luchina.tensor import Tensor, grad_name, make, wrap_value
 
 
@@ -50,6 +51,35 @@ def _compare(shape: Sequence[int], operands: Sequence[Sequence[int]], a: int, b:
 def order_of(tensor: Tensor) -> tuple[int, ...] | None:
     """The axes of a tensor from the slowest to the fastest; None if it is row-major."""
     return None if tensor.is_contiguous() else memory_order(tensor._shape, [tensor._strides])
+
+
+CHANNELS_LAST = (0, 2, 3, 1)
+
+
+def order_in(memory_format: Any, rank: int, kept: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The axes of a result from the slowest to the fastest in a ``memory_format``, None for row-major; ``kept`` is
+    what keeping the order of its operand means.
+
+    Raises:
+        RuntimeError: for ``channels_last`` of another rank than 4.
+    """
+    if memory_format in (None, "preserve_format"):
+        return kept
+    if memory_format == "contiguous_format":
+        return None
+    if memory_format != "channels_last":
+        raise NotImplementedError(f"memory_format={memory_format} is not there yet")
+    if rank != 4:
+        raise RuntimeError("required rank 4 tensor to use channels_last format")
+    return CHANNELS_LAST
+
+
+def copied(x: Tensor, memory_format: Any, d: Any = None) -> Tensor:
+    """A copy (of dtype ``d``) that lies in memory as ``memory_format`` says, with the gradient passing through."""
+    order = order_in(memory_format, x.ndim, order_of(x))
+    value = x._read() if order is None else permute(x._read(), order)
+    value = CLONE(value) if d is None or d is x.dtype else cast(value, d)
+    return wrap_value(value) if order is None else arranged(value, order)
 
 
 def arranged(value: Value, order: Sequence[int]) -> Tensor:

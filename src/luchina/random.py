@@ -8,9 +8,11 @@ from typing import Any
 
 from luchina import devices, dtypes
 from luchina.dtypes import dtype
+from luchina.face import into
 from luchina.generator import Generator, default_generator
 from luchina.graph.value import from_buffer
-from luchina.layout import arranged, in_order, order_of
+from luchina.layout import arranged, in_order, order_in, order_of
+from luchina.options import makes
 from luchina.runtime import buffers
 from luchina.shape import as_shape
 from luchina.tensor import Tensor, wrap_value
@@ -88,9 +90,10 @@ def _done(buffer: Any, shape: tuple[int, ...], d: dtype, requires_grad: bool) ->
     return result.requires_grad_() if requires_grad else result
 
 
+@makes
 def rand(
     *sizes: Any, size: Any = None, generator: Generator | None = None, dtype: dtype | None = None, device: Any = None,
-    requires_grad: bool = False, out: Tensor | None = None, layout: Any = None, pin_memory: bool = False,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Uniform numbers in [0, 1).
 
@@ -103,9 +106,10 @@ def rand(
     return _done(buffer, shape, d, requires_grad)
 
 
+@makes
 def randn(
     *sizes: Any, size: Any = None, generator: Generator | None = None, dtype: dtype | None = None, device: Any = None,
-    requires_grad: bool = False, out: Tensor | None = None, layout: Any = None, pin_memory: bool = False,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Normal numbers, mean 0 and variance 1.
 
@@ -118,10 +122,10 @@ def randn(
     return _done(buffer, shape, d, requires_grad)
 
 
+@makes
 def randint(
     *args: Any, low: int | None = None, high: int | None = None, size: Any = None, generator: Generator | None = None,
-    dtype: dtype | None = None, device: Any = None, requires_grad: bool = False, out: Tensor | None = None,
-    layout: Any = None, pin_memory: bool = False,
+    dtype: dtype | None = None, device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Integers in [low, high): ``randint(high, size)`` or ``randint(low, high, size)``.
 
@@ -148,9 +152,10 @@ def randint(
     return _done(buffer, shape, d, requires_grad)
 
 
+@makes
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: dtype = dtypes.int64, device: Any = None,
-    requires_grad: bool = False, out: Tensor | None = None, layout: Any = None, pin_memory: bool = False,
+    requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """A random permutation of 0 … n−1."""
     devices.resolve(device)
@@ -161,9 +166,11 @@ def randperm(
     return _done(buffer, (n,), dtype, requires_grad)
 
 
-def _like(make_tensor: Any, input: Tensor, *args: Any, requires_grad: bool = False, **kwargs: Any) -> Tensor:
-    """A random tensor in the shape and the memory order of another."""
-    order = order_of(input)
+def _like(
+    make_tensor: Any, input: Tensor, *args: Any, requires_grad: bool = False, memory_format: Any = None, **kwargs: Any
+) -> Tensor:
+    """A random tensor in the shape of another, and in its memory order if the format says nothing else."""
+    order = order_in(memory_format, input.ndim, order_of(input))
     if order is None:
         return make_tensor(*args, tuple(input.shape), requires_grad=requires_grad, **kwargs)
     result = arranged(make_tensor(*args, tuple([input.shape[a] for a in order]), **kwargs)._read(), order)
@@ -179,7 +186,8 @@ def rand_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``rand`` in the shape and dtype of another tensor."""
-    return _like(rand, input, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    options = {"device": device, "requires_grad": requires_grad, "memory_format": memory_format}
+    return _like(rand, input, dtype=dtype or input.dtype, **options)
 
 
 def randn_like(
@@ -191,11 +199,11 @@ def randn_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``randn`` in the shape and dtype of another tensor."""
-    if order_of(input) is None:
+    if order_in(memory_format, input.ndim, order_of(input)) is None:
         return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
     from luchina.creation import empty_like
 
-    result = empty_like(input, dtype=dtype, device=device).normal_()
+    result = empty_like(input, dtype=dtype, device=device, memory_format=memory_format).normal_()
     return result.requires_grad_() if requires_grad else result
 
 
@@ -204,10 +212,11 @@ def randint_like(input: Tensor, *args: int, dtype: dtype | None = None, **kwargs
     return _like(randint, input, *args, dtype=dtype or input.dtype, **kwargs)
 
 
+@makes
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: dtype | None =
     None,
-    device: Any = None, requires_grad: bool = False, out: Tensor | None = None,
+    device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Normal numbers with the given mean and standard deviation: numbers (with ``size``) or tensors."""
     devices.resolve(device)
@@ -235,9 +244,8 @@ def normal(
     return randn(shape, generator=generator, dtype=d) * std + mean
 
 
-def bernoulli(
-    input: Tensor, *, generator: Generator | None = None, p: float | None = None, out: Tensor | None = None
-) -> Tensor:
+@makes
+def bernoulli(input: Tensor, *, generator: Generator | None = None, p: float | None = None) -> Tensor:
     """1 with the probability that ``input`` gives (or ``p``), else 0; in the input's dtype."""
     buffer, n = _memory(tuple(input.shape), input.dtype)
     if p is not None:
@@ -260,12 +268,19 @@ def _check_probability(p: float) -> None:
 
 
 def multinomial(
-    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+    input: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Indices drawn with the probabilities that each row gives.
 
     Source: https://pytorch.org/docs/stable/generated/torch.multinomial.html
     """
+    if out is not None and out.dtype is not dtypes.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {_title(out.dtype)}")
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if not input.dtype.is_floating_point:
@@ -290,7 +305,7 @@ def multinomial(
     view = buffers.external(weights.data_ptr(), weights.nbytes, memory)
     _source(generator).fill_multinomial(buffer, view, input.dtype.name, rows, categories, num_samples, replacement)
     result = _done(buffer, (rows, num_samples), dtypes.int64, False)
-    return result if input.ndim == 2 else result.reshape(num_samples)
+    return into(out, result if input.ndim == 2 else result.reshape(num_samples))
 
 
 def _title(d: dtype) -> str:

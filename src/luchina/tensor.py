@@ -433,9 +433,15 @@ class Tensor:
         return self._counter.inference
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in row-major order without gaps."""
+        """Whether the elements lie in row-major order (or in ``memory_format``) without gaps."""
+        axes: tuple[int, ...] = tuple(range(len(self._shape)))
+        if memory_format is not None and memory_format != "contiguous_format":
+            if memory_format != "channels_last" or self.ndim != 4:
+                return memory_format == "preserve_format" and self.is_contiguous()
+            axes = (0, 2, 3, 1)
         expected = 1
-        for n, stride in zip(reversed(self._shape), reversed(self._strides)):
+        for axis in reversed(axes):
+            n, stride = self._shape[axis], self._strides[axis]
             if n == 0:
                 return True
             if n != 1:

@@ -32,6 +32,8 @@ def assert_close(
 ) -> None:
     """AssertionError unless |actual − expected| ≤ atol + rtol · |expected| everywhere; tolerances follow the dtype.
 
+    ``check_device`` and ``check_layout`` have nothing to find: every tensor is strided and on the CPU.
+
     >>> import luchina
     >>> luchina.testing.assert_close(luchina.tensor([1.0]), luchina.tensor([1.0 + 1e-7]))
 
@@ -44,6 +46,8 @@ def assert_close(
             f"{rtol if atol is None else atol}."
         )
     options = (rtol, atol, equal_nan, check_dtype, check_stride)
+    if not allow_subclasses and isinstance(actual, Tensor) and type(actual) is not type(expected):
+        raise _unlike(actual, expected)
     try:
         _compare(actual, expected, "", options)
     except AssertionError as error:
@@ -80,8 +84,12 @@ def _compare(actual: Any, expected: Any, where: str, options: tuple) -> None:
         raise (
             AssertionError(f"None mismatch: {actual} is not {expected}")
             if None in (actual, expected)
-            else TypeError(f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.")
+            else _unlike(actual, expected)
         )
+
+
+def _unlike(actual: Any, expected: Any) -> TypeError:
+    return TypeError(f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.")
 
 
 def _is_sequence(x: Any) -> bool:

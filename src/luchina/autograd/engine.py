@@ -138,16 +138,12 @@ def read_by_vjp(value: Value) -> list[Value]:
     return found
 
 
-SAVED_ELSEWHERE = frozenset({"avg_pool2d", "copy_slices"})
-"""Operations whose derivative reads nothing here, though PyTorch saves their input for it."""
-
-
 def saves(value: Value) -> bool:
     """Whether backward lets go of something that a second one would need. A number that a product reads counts, as it
     does in PyTorch: ``(x * 2).sum()`` cannot be gone through twice, ``(x + 2).sum()`` can."""
     op = value.op
     assert op is not None
-    if op is FREED or op.name in SAVED_ELSEWHERE:
+    if op is FREED or op.saves:
         return True
     return any(reads and source.needs_grad for source, reads in zip(value.inputs, op.reads))
 

@@ -89,6 +89,9 @@ def gradcheck(
 ) -> bool:  # fmt: skip
     """Whether ``func``'s gradient agrees with central differences in float64.
 
+    Results are the same run after run, so any ``nondet_tol`` is met; absent cotangents are zeros before a derivative
+    sees them, so ``check_undefined_grad`` has nothing to find.
+
     Source: https://pytorch.org/docs/stable/generated/torch.autograd.gradcheck.gradcheck.html
     """
     tensors, _ = _inputs(inputs)

@@ -51,9 +51,11 @@ class Op:
         reads: for each input, which Values its cotangent reads (input numbers or ``OUT``), so that overwriting one of
             them between forward and backward is an error, and so that they are kept when the forward pass is run alone.
         grad_name: the stem of ``grad_fn``'s printed name.
+        saves: PyTorch keeps an input for the derivative though nothing is read here, so that backward cannot go through
+            twice.
     """
 
-    __slots__ = ("grad_name", "infer", "lower", "name", "reads", "vjp")
+    __slots__ = ("grad_name", "infer", "lower", "name", "reads", "saves", "vjp")
 
     def __init__(
         self,
@@ -63,12 +65,14 @@ class Op:
         vjp: Callable[..., Sequence[Value | None]] | None = None,
         reads: tuple[tuple[int, ...], ...] = (),
         grad_name: str | None = None,
+        saves: bool = False,
     ) -> None:
         self.name = name
         self.infer = infer
         self.lower = lower
         self.vjp = vjp
         self.reads = reads
+        self.saves = saves
         self.grad_name = grad_name or "".join(part.capitalize() for part in name.split("_"))
 
     def __repr__(self) -> str:

@@ -18,6 +18,18 @@ def _counts(size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, str
     return h, w
 
 
+def _taps(kernel: Any, dilation: Any, stride: Any, counts: tuple[int, int]) -> list[tuple[slice, ...]]:
+    """For each tap of the kernel, the elements of an image (N, C, H, W) that it meets in all windows."""
+
+    def along(axis: int) -> list[slice]:
+        reach = (counts[axis] - 1) * stride[axis] + 1
+        starts = [k * dilation[axis] for k in range(kernel[axis])]
+        return [slice(start, start + reach, stride[axis]) for start in starts]
+
+    every = slice(None)
+    return [(every, every, rows, columns) for rows in along(0) for columns in along(1)]
+
+
 def _check(**options: tuple[int, int]) -> None:
     for name, (h, w) in options.items():
         least = 0 if name == "padding" else 1
@@ -49,16 +61,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         )
     if any(padding):
         x = luchina.nn.functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
-    columns = [
-        x[
-            :,
-            :,
-            i * dilation[0] : i * dilation[0] + (h - 1) * stride[0] + 1 : stride[0],
-            j * dilation[1] : j * dilation[1] + (w - 1) * stride[1] + 1 : stride[1],
-        ]
-        for i in range(kernel[0])
-        for j in range(kernel[1])
-    ]
+    columns = [x[window] for window in _taps(kernel, dilation, stride, (h, w))]
     result = _named(luchina.stack(columns, 2).reshape(n, channels * kernel[0] * kernel[1], h * w), "Im2ColBackward0")
     return result if input.dim() == 4 else result.squeeze(0)
 
@@ -94,14 +97,8 @@ def fold(
         )
     parts = x.reshape(n, rows // taps, taps, h, w)
     padded = x.new_zeros((n, rows // taps, size[0] + 2 * padding[0], size[1] + 2 * padding[1]))
-    for k in range(taps):
-        i, j = divmod(k, kernel[1])
-        padded[
-            :,
-            :,
-            i * dilation[0] : i * dilation[0] + (h - 1) * stride[0] + 1 : stride[0],
-            j * dilation[1] : j * dilation[1] + (w - 1) * stride[1] + 1 : stride[1],
-        ] += parts[:, :, k]
+    for k, window in enumerate(_taps(kernel, dilation, stride, (h, w))):
+        padded[window] += parts[:, :, k]
     inner = padded[:, :, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
     result = _named(inner.clone(), "Col2ImBackward0")
     return result if input.dim() == 3 else result.squeeze(0)

@@ -235,6 +235,7 @@ UPDATE = Op(
     ),
     ((), ()),
     "CopySlices",
+    saves=True,
 )
 
 
@@ -433,8 +434,8 @@ CLONE = Op("clone", lambda x: Spec(x.shape, x.dtype), lambda x: x, lambda g, v: 
 
 
 @public()
-def clone(input: Value, *, memory_format: Any = None) -> Value:
-    """A copy, contiguous, with the gradient passing through."""
+def clone(input: Value) -> Value:
+    """A copy with the gradient passing through."""
     return CLONE(input)
 
 

@@ -469,6 +469,7 @@ AVG_POOL = Op(
     lambda g, v: (AVG_POOL_BACKWARD(g, attrs=v.attrs),),
     ((),),
     "AvgPool2D",
+    saves=True,
 )
 AVG_POOL_BACKWARD = Op(
     "avg_pool2d_backward",

@@ -15,6 +15,10 @@ from luchina.random import fork_rng
 from luchina.tensor import wrap_value
 
 
+class CheckpointError(RuntimeError):
+    """The second run of a function gave something else than the first."""
+
+
 def checkpoint(
     function: Callable[..., Any],
     *args: Any,
@@ -28,10 +32,15 @@ def checkpoint(
     """``function(*args, **kwargs)``, which is called again in backward instead of being remembered.
 
     Gradients reach the arguments and every parameter that the function uses. The second call draws the same random
-    numbers (``preserve_rng_state``). Both of PyTorch's variants (``use_reentrant``) are this one.
+    numbers (``preserve_rng_state``) and must give the same shapes and dtypes (``determinism_check``). Both of PyTorch's
+    variants (``use_reentrant``) are this one.
 
     Source: https://pytorch.org/docs/stable/checkpoint.html
     """
+    if determinism_check not in ("default", "none"):
+        raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
+    if debug:
+        raise NotImplementedError("checkpoint(debug=True): traces of both runs are not there yet")
     first, second = context_fn() if context_fn is not None else (nullcontext(), nullcontext())
     if not luchina.is_grad_enabled():
         with first:
@@ -43,6 +52,7 @@ def checkpoint(
     results, shape = _flatten(outputs)
     # Nothing was computed yet. What the outputs depend on beside the arguments: the function's parameters.
     values = [t._read() for t in results]
+    like = [(t.shape, t.dtype) for t in results]
     known = {t._read() for t in given}
     leaves = [v for v in reachable(values) if v.hooks is not None and (v.op is None or v.op.vjp is None)]
     tensors = [v.hooks.tensor() for v in leaves if v not in known]
@@ -53,7 +63,13 @@ def checkpoint(
         with fork_rng(enabled=preserve_rng_state), second:
             if state is not None:
                 luchina.set_rng_state(state)
-            return _flatten(function(*positional, **named))[0]
+            found = _flatten(function(*positional, **named))[0]
+        if determinism_check == "default" and [(t.shape, t.dtype) for t in found] != like:
+            raise CheckpointError(
+                "checkpoint: Recomputed values have different metadata than during the forward pass: "
+                f"{[(list(t.shape), t.dtype) for t in found]} instead of {[(list(s), d) for s, d in like]}."
+            )
+        return found
 
     numbers = [wrap_value(detach(v)) for v in values]
     recording.touched = True

@@ -50,12 +50,8 @@ class Backward(NamedTuple):
 
 class _Backward(Parts):
     def __init__(self, spec: Backward, target: Target, name: str) -> None:
-        super().__init__(name, target, spec.dtype, PARAMS)
         self.spec = spec
-        self.causal = spec.mask == "causal"
-        self.masked = spec.mask is not None and not self.causal
-        with self.e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as loop:
-            self.block(loop.index)
+        super().__init__(name, target, spec.dtype, spec.mask, PARAMS)
 
     def number(self, which: str, at: Operand) -> Operand:
         """Address of a query's number: the logarithm of its sum, or D."""

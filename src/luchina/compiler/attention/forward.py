@@ -40,12 +40,8 @@ class Forward(NamedTuple):
 
 class _Forward(Parts):
     def __init__(self, spec: Forward, target: Target, name: str) -> None:
-        super().__init__(name, target, spec.dtype, PARAMS)
         self.spec = spec
-        self.causal = spec.mask == "causal"
-        self.masked = spec.mask is not None and not self.causal
-        with self.e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as loop:
-            self.block(loop.index)
+        super().__init__(name, target, spec.dtype, spec.mask, PARAMS)
 
     def block(self, number: Operand) -> None:
         """One block of queries of one head."""

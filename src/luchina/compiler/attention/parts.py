@@ -44,10 +44,11 @@ class Parts:
         name: the kernel's symbol.
         target: the machine.
         dtype: of the operands in memory.
+        mask: None, "causal", or the dtype of the mask.
         params: names of the kernel's numbers, in order.
     """
 
-    def __init__(self, name: str, target: Target, dtype: str, params: tuple[str, ...]) -> None:
+    def __init__(self, name: str, target: Target, dtype: str, mask: str | None, params: tuple[str, ...]) -> None:
         self.name = name
         self.target = target
         self.dtype = dtype
@@ -61,7 +62,15 @@ class Parts:
         self.places = {param: i for i, param in enumerate(params)}
         self.functions: dict[str, str] = {}
         self.declarations: dict[str, str] = {}
+        self.causal = mask == "causal"
+        self.masked = mask is not None and not self.causal
         self.e = Emitter()  # the driver
+        with self.e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as loop:
+            self.block(loop.index)
+
+    def block(self, number: Operand) -> None:
+        """The work of block ``number``."""
+        raise NotImplementedError
 
     # ---- the driver's words
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from luchina.compiler.contraction import lanes as v
 from luchina.compiler.contraction import lines
@@ -299,6 +299,11 @@ def _emit_main(spec: lines.Spec, target: Target, name: str) -> str:
             "ptr %params, ptr %table, ptr %segments, ptr %y, i64 %group, i64 %first, i64 %rows",
         ),
     }
+    return assembled(writer, parts, name, target)
+
+
+def assembled(writer: Any, parts: dict[str, tuple[Callable[[], None], str]], name: str, target: Target) -> str:
+    """The module of a kernel in parts, each a method of ``writer`` with its signature; its driver calls them."""
     functions: list[str] = []
     declarations: dict[str, str] = {}
     for part, (emit, signature) in parts.items():

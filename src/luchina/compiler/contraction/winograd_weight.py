@@ -171,18 +171,7 @@ def _emit_sums(mr: int, target: Target, name: str) -> str:
         "gradient": (writer.gradient, "ptr %params, ptr %g, ptr %segments, ptr %zeros, i64 %first, i64 %stop, ptr %to"),
         "micro": (writer.micro, "ptr %a, ptr %b, ptr %c, i1 %fresh"),
     }
-    functions: list[str] = []
-    declarations: dict[str, str] = {}
-    for part, (emit, signature) in parts.items():
-        e = writer.begin()
-        emit()
-        text = e.function(f"{name}.{part}", signature)
-        functions.append(text.replace("define void", "define internal void", 1))
-        declarations |= e.declarations
-    e = writer.begin()
-    writer.driver()
-    functions.append(e.function(name, attributes="nounwind noinline optnone"))
-    return module(functions, declarations, target.triple)
+    return winograd.assembled(writer, parts, name, target)
 
 
 class _Sums(Tiles):

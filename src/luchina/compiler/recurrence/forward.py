@@ -7,17 +7,10 @@ the cell keeps for backward (T, B, kept · H). ``prims.recurrence_sections`` say
 from __future__ import annotations
 
 from luchina.compiler.ir import Operand
-from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.recurrence.cells import FORWARD
 from luchina.compiler.recurrence.parts import Parts, Units
 from luchina.compiler.recurrence.spec import Spec
 from luchina.compiler.target import Target
-
-
-def kernel(spec: Spec) -> Kernel:
-    """The kernel of a forward ``spec``."""
-    key = f"recurrence {spec}"
-    return Kernel(None, key, lambda target: emit(spec, target, kernel_name(key)))
 
 
 def emit(spec: Spec, target: Target, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from luchina.compiler.body import ITEMSIZE
+from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.prims import CELLS, Node, recurrence_sections
 from luchina.compiler.recurrence import backward, forward
 from luchina.compiler.recurrence.packing import Packing
@@ -15,6 +16,12 @@ from luchina.compiler.task import Task, Window, contiguous
 FLOPS_A_NANOSECOND = 80  # of one core
 NANOSECONDS_A_UNIT = 4.0  # of the cell's formulas
 BYTES_A_NANOSECOND = 8  # of packing
+
+
+def _kernel(spec: Spec) -> Kernel:
+    key = f"recurrence {spec}"
+    emit = forward.emit if spec.direction == "forward" else backward.emit
+    return Kernel(None, key, lambda target: emit(spec, target, kernel_name(key)))
 
 
 class RecurrenceKernels:
@@ -117,7 +124,7 @@ class RecurrenceKernels:
         flops = 2 * steps * batch * gates * hidden * hidden
         self.tasks.append(
             Task(
-                (forward if spec.direction == "forward" else backward).kernel(spec),
+                _kernel(spec),
                 [
                     *(n for window in operands for n in _place(window)),
                     *(*extents, rows, units, panels, k_vectors, *sections, *further),

@@ -623,6 +623,8 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
     unknown = set(kwargs) - {"device", "dtype", "non_blocking", "copy", "memory_format", "tensor", "other"}
     if unknown:
         raise TypeError(f"to() got an unexpected keyword argument '{min(unknown)}'")
+    if kwargs.get("memory_format") not in (None, "preserve_format", "contiguous_format"):
+        raise NotImplementedError("Module.to(memory_format=torch.channels_last) is not there yet")
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
     for name in ("tensor", "other"):
         if name in kwargs:
