@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 import luchina
 from luchina.compiler.contraction import depthwise
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.parity
 
 # images, channels, outputs, rows, columns, window, stride, padding, dilation
 SHAPES = [

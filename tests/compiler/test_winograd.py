@@ -3,10 +3,12 @@ that a result does not depend on spoils it."""
 
 import numpy as np
 import pytest
-import torch
 
 import luchina
 from luchina.compiler.contraction import winograd, winograd_weight
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.parity
 
 # images, channels, outputs, rows, columns, padding, groups: odd sizes, several segments a vector, parts of tiles
 SHAPES = [

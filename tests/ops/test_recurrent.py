@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import luchina
 from luchina.compiler import jit
 from luchina.graph import program
 from luchina.nn import _recurrent
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.parity
 
 RTOL = {"float32": 1e-4, "float64": 1e-10}
 LAYERS: list[tuple[str, dict[str, Any]]] = [
