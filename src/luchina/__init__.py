@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from luchina import conversion, creation, face, ops, views
 from luchina.autograd import enable_grad, inference_mode, is_inference_mode_enabled, no_grad, set_grad_enabled
 from luchina.autograd.modes import is_grad_enabled
-from luchina.devices import device
+from luchina.devices import device, get_default_device, set_default_device
 from luchina.dtypes import (
     bfloat16,
     can_cast,
@@ -120,8 +120,6 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("luchina.runtime.threads"), name)
     if name in _FROM_AMP:
         return getattr(importlib.import_module("luchina.amp"), name)
-    if name in ("set_default_device", "get_default_device"):
-        return getattr(importlib.import_module("luchina.backends"), name)
     raise AttributeError(f"module 'luchina' has no attribute '{name}'")
 
 

@@ -17,6 +17,7 @@ from luchina.ops import creation as ops
 from luchina.ops.movement import expand
 from luchina.ops.pointwise import cast
 from luchina.ops.registry import PUBLIC, as_value
+from luchina.ops.transfer import follow, to_device
 from luchina.overlap import check_partial_overlap, each_once, replacing
 from luchina.tensor import Tensor, wrap_value
 
@@ -44,7 +45,9 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         elif x is not None:
             raise TypeError(f"to() received an invalid combination of arguments - got ({type(x).__name__})")
     if where is not None:
-        devices.resolve(where)
+        there = devices.resolve(where)
+        if there is not self.device:
+            return _moved(self, there, self.dtype if wanted is None else as_dtype(wanted), kwargs.get("memory_format"))
     d = self.dtype if wanted is None else as_dtype(wanted)
     form = kwargs.get("memory_format")
     if form not in (None, "preserve_format"):
@@ -59,6 +62,14 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     result = wrap_value(cast(self._read(), d)) if laid is None else laid
     settle((self,), result)
     return result
+
+
+def _moved(self: Tensor, where: device, d: dtype, memory_format: Any) -> Tensor:
+    """The tensor on another device; its elements lie there in the order that they have here, or in a format."""
+    if d is not self.dtype or memory_format not in (None, "preserve_format"):
+        self = to(self, d, memory_format=memory_format)
+    laid = elementwise(lambda value: to_device(value, where), (self,), {})
+    return wrap_value(to_device(self._read(), where)) if laid is None else laid
 
 
 def _converter(d: dtype, name: str) -> Callable[..., Tensor]:
@@ -78,8 +89,8 @@ _CONVERTERS = {
 
 
 def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """The tensor in the dtype of another."""
-    return to(self, other.dtype)
+    """The tensor in the dtype of another, on its device."""
+    return to(self, other.device, other.dtype)
 
 
 def cpu(self: Tensor) -> Tensor:
@@ -135,6 +146,8 @@ def copy_(self: Tensor, src: Tensor | float, non_blocking: bool = False) -> Tens
     self._check_writable()
     check_partial_overlap(self, src)
     value = cast(src._read(), self.dtype)
+    if devices.present.accelerators and value.device is not self.device:
+        value = to_device(value, self.device)
     if not expandable(value.shape, self.shape):
         lead = self.ndim - value.ndim
         wrong = (i for i, n in enumerate(value.shape) if lead + i >= 0 and n not in (1, self.shape[lead + i]))
@@ -153,7 +166,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
     target = each_once(self)
     target._check_writable()
     if isinstance(value, Tensor):
-        write(target, ops.fill(target._read(), value._read()))
+        write(target, ops.fill(target._read(), follow(value._read(), target._read())))
     else:
         target._write(_labelled(replacing(target, ops.fill(target._read(), value)), "FillBackward2"))
     return self
@@ -195,7 +208,7 @@ def resize_(self: Tensor, *sizes: Any) -> Tensor:
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     shape = as_shape(sizes)
-    fresh = empty(shape, dtype=self.dtype)
+    fresh = empty(shape, dtype=self.dtype, device=self.device)
     n = min(fresh.numel(), self.numel())
     if n and fresh.numel() != self.numel():
         fresh.view(-1)[:n] = self.reshape(-1)[:n]
@@ -268,7 +281,8 @@ def apply_(self: Tensor, function: Callable[[Any], Any]) -> Tensor:
     changed = np.frompyfunc(function, 1, 1)(array)
     from luchina.creation import tensor
 
-    return copy_(self, tensor(changed.tolist() if isinstance(changed, np.ndarray) else changed, dtype=self.dtype))
+    numbers = changed.tolist() if isinstance(changed, np.ndarray) else changed
+    return copy_(self, tensor(numbers, dtype=self.dtype, device="cpu"))
 
 
 def is_tensor(obj: Any) -> bool:

@@ -14,6 +14,7 @@ from luchina.dtypes import dtype
 from luchina.graph.value import Value, from_buffer, mode
 from luchina.ops import creation as ops
 from luchina.ops.movement import contiguous_strides
+from luchina.ops.transfer import to_device
 from luchina.options import check, makes
 from luchina.runtime import buffers
 from luchina.shape import Size, as_shape
@@ -22,10 +23,23 @@ from luchina.tensor import Tensor, make, wrap_value
 
 
 def _finish(tensor: Tensor, device: Any, requires_grad: bool) -> Tensor:
-    devices.resolve(device)
+    """The new tensor on its device, and a leaf if a gradient is wanted."""
+    where = devices.resolve(device)
+    if where is not devices.CPU or devices.present.accelerators:
+        value = tensor._read()
+        if value.device is not where:
+            tensor = moved(tensor, where)
     if requires_grad and not tensor.dtype.is_floating_point:
         raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     return tensor.requires_grad_() if requires_grad else tensor
+
+
+def moved(tensor: Tensor, where: devices.device) -> Tensor:
+    """A tensor that nobody else holds, on another device."""
+    result = wrap_value(to_device(tensor._storage.value, where), type(tensor))
+    result._shape, result._strides, result._moved = tensor._shape, tensor._strides, tensor._moved
+    result._generation = -1
+    return result
 
 
 def _check_sizes(shape: Sequence[int], name: str = "") -> tuple[int, ...]:
@@ -175,7 +189,7 @@ def tensor(
             stacklevel=2,
         )
         result = data.detach().clone() if wanted in (None, data.dtype) else data.detach().to(wanted)
-        return _finish(result, device, requires_grad)
+        return _finish(result, data.device if device is None else device, requires_grad)
     return _finish(_from_data(data, wanted), device, requires_grad)
 
 
@@ -309,18 +323,17 @@ def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, r
     """A 1-d tensor on the memory of an object with the buffer protocol."""
     array = np.frombuffer(buffer, dtype.numpy, count, offset)
     result = from_memory(array.ctypes.data, array.size, array.shape, (1,), dtype, array)
-    return _finish(result, None, requires_grad)
+    return _finish(result, devices.CPU, requires_grad)
 
 
 def as_tensor(data: Any, dtype: dtype | None = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory where its dtype allows."""
-    devices.resolve(device)
+    where = devices.resolve(device)
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtype)
+        return data.to(data.device if device is None else where, dtype)
     if isinstance(data, np.ndarray) and data.dtype in dtypes.FROM_NUMPY and not any(s < 0 for s in data.strides):
-        shared = from_numpy(data)
-        return shared if dtype is None else shared.to(dtype)
-    return _from_data(data, None if dtype is None else as_dtype(dtype))
+        return from_numpy(data).to(where, dtype)
+    return _finish(_from_data(data, None if dtype is None else as_dtype(dtype)), where, False)
 
 
 asarray = as_tensor
@@ -350,8 +363,10 @@ class _Capsule:
 
 
 def legacy_tensor(cls: type, *args: Any, device: Any = None) -> Tensor:
-    """``Tensor(2, 3)`` (uninitialised) and ``Tensor([1, 2])`` (data, default dtype)."""
-    devices.resolve(device)
+    """``Tensor(2, 3)`` (uninitialised) and ``Tensor([1, 2])`` (data, default dtype), on the CPU unless told where."""
+    where = devices.CPU if device is None else devices.resolve(device)
+    if where is not devices.CPU:
+        return _finish(legacy_tensor(cls, *args), where, False)
     if not args:
         return _empty((0,), dtypes.get_default_dtype(), cls)
     first = args[0]
@@ -383,7 +398,6 @@ def _shaped(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Te
         device: Any = None,
         requires_grad: bool = False,
     ) -> Tensor:
-        devices.resolve(device)
         name = named.__name__
         shape = _check_sizes(as_shape(sizes if size is None else (size,), name), name if len(sizes) == 1 else "")
         return _finish(wrap_value(fill(shape, _pick_dtype(dtype))), device, requires_grad)
@@ -403,8 +417,9 @@ def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tens
         layout: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
-        devices.resolve(device)
         from luchina.layout import arranged, order_in, order_of
+
+        device = input.device if device is None else device
 
         check(layout, pin_memory)
         order, d = order_in(memory_format, input.ndim, order_of(input)), as_dtype(dtype) if dtype else input.dtype
@@ -540,7 +555,7 @@ def arange(
     floating = any(isinstance(x, float) for x in (start, end, step))
     d = as_dtype(dtype) if dtype is not None else dtypes.get_default_dtype() if floating else dtypes.int64
     n = math.ceil((end - start) / step) if floating else -(-(end - start) // step)
-    result = wrap_value(ops.arange(int(n), start, step, d))
+    result = wrap_value(ops.arange(int(n), start, step, d, devices.resolve(device)))
     return _finish(result, device, requires_grad)
 
 
@@ -552,7 +567,8 @@ def linspace(
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     start, end = (x.item() if isinstance(x, Tensor) else x for x in (start, end))
-    return _finish(wrap_value(ops.linspace(float(start), float(end), steps, _pick_dtype(dtype))), device, requires_grad)
+    value = ops.linspace(float(start), float(end), steps, _pick_dtype(dtype), devices.resolve(device))
+    return _finish(wrap_value(value), device, requires_grad)
 
 
 @makes
@@ -561,7 +577,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """base to the powers of a linspace."""
-    return _finish(base ** linspace(start, end, steps, dtype=dtype), device, requires_grad)
+    return _finish(base ** linspace(start, end, steps, dtype=dtype, device=device), device, requires_grad)
 
 
 @makes
@@ -573,7 +589,8 @@ def eye(
     for letter, size in zip("nm", (rows, columns)):
         if size < 0:
             raise RuntimeError(f"{letter} must be greater or equal to 0, got {size}")
-    return _finish(wrap_value(ops.eye(rows, columns, _pick_dtype(dtype))), device, requires_grad)
+    value = ops.eye(rows, columns, _pick_dtype(dtype), devices.resolve(device))
+    return _finish(wrap_value(value), device, requires_grad)
 
 
 def scalar_tensor(x: Any, *, dtype: dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -631,8 +648,8 @@ FUNCTIONS["complex"] = complex_missing
 
 
 def _new(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def method(self: Tensor, *args: Any, dtype: dtype | None = None, **kwargs: Any) -> Tensor:
-        return function(*args, dtype=dtype or self.dtype, **kwargs)
+    def method(self: Tensor, *args: Any, dtype: dtype | None = None, device: Any = None, **kwargs: Any) -> Tensor:
+        return function(*args, dtype=dtype or self.dtype, device=self.device if device is None else device, **kwargs)
 
     return method
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+
+from luchina.runtime import accelerators
 
 KNOWN = (
     *("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "maia", "xla", "lazy"),
@@ -55,22 +58,84 @@ class device:  # named as in PyTorch
     def __reduce__(self) -> tuple:
         return device, (self.type, self.index)
 
+    def __enter__(self) -> device:
+        """Tensors that name no device are made here until the block ends."""
+        _entered.blocks.append(_default.device)
+        _default.device = resolve(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _default.device = _entered.blocks.pop()
+
 
 CPU = device("cpu")
 
 
+class _Present:
+    """What this process has met so far."""
+
+    accelerators = False  # a device other than the CPU was asked for and is there
+
+
+present = _Present()
+"""While no accelerator is present, nobody has to ask where anything lies."""
+
+
+class _Default(threading.local):
+    """Where tensors are made that name no device; each thread has its own."""
+
+    device: device = CPU
+
+
+class _Entered(threading.local):
+    """The defaults that ``with device(...)`` blocks will put back."""
+
+    def __init__(self) -> None:
+        self.blocks: list[device] = []
+
+
+_default = _Default()
+_entered = _Entered()
+_known: dict[tuple[str, int], device] = {}
+
+
 def resolve(what: Any) -> device:
-    """A device that exists on this machine; RuntimeError that says what is there, otherwise."""
-    if what is None or what is CPU:
+    """A device that exists on this machine, with its number, always the same object; None is the default device.
+
+    Raises:
+        RuntimeError: if it does not exist; the message says what is there.
+    """
+    if what is None:
+        return _default.device
+    if what is CPU:
         return CPU
     if isinstance(what, int) and not isinstance(what, bool):
         what = device("cuda", what)
     wanted = what if isinstance(what, device) else device(what)
     if wanted.type == "cpu":
         return CPU
-    if wanted.type == "cuda":
-        raise RuntimeError(
-            "No CUDA device is available: luchina's CUDA back end is not there yet, so 'cuda' cannot be used. "
-            "What is there: 'cpu'."
-        )
-    raise RuntimeError(f"device '{wanted}' is not available. What is there: 'cpu'.")
+    place = (wanted.type, wanted.index or 0)
+    found = _known.get(place)
+    if found is None:
+        accelerators.accelerator(*place)
+        found = _known[place] = device(*place)
+        present.accelerators = True
+    return found
+
+
+def set_default_device(device: Any) -> None:
+    """Where tensors are made from now on that name no device; None is the CPU again.
+
+    >>> import luchina
+    >>> luchina.set_default_device("cpu")
+    >>> luchina.get_default_device()
+    device(type='cpu')
+
+    Source: https://pytorch.org/docs/stable/generated/torch.set_default_device.html
+    """
+    _default.device = CPU if device is None else resolve(device)
+
+
+def get_default_device() -> device:
+    """Where tensors are made that name no device."""
+    return _default.device

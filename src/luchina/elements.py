@@ -17,6 +17,9 @@ from luchina import dtypes
 from luchina.graph import program
 from luchina.graph.value import from_buffer, mode
 from luchina.runtime import buffers
+from luchina.runtime.accelerators import on_host
+from luchina.runtime.accelerators import window as window_on
+from luchina.runtime.buffers import Buffer
 from luchina.shape import Size
 from luchina.tensor import Tensor, wrap_value
 
@@ -40,7 +43,11 @@ def read(x: Tensor, offset: int) -> Any:
     if value.buffer is None:
         value = x._storage.realize()
     assert value.buffer is not None
-    return kind.from_address(value.buffer.ptr + offset * x._dtype.itemsize).value
+    block = value.buffer
+    if block.__class__ is not Buffer:
+        size = x._dtype.itemsize
+        return kind.from_address(on_host(window_on(block, offset * size, size)).ptr).value
+    return kind.from_address(block.ptr + offset * x._dtype.itemsize).value
 
 
 def _place(x: Tensor, key: Any) -> tuple[list[int], list[int], int] | None:
@@ -124,7 +131,9 @@ def write(x: Tensor, key: Any, number: Any) -> bool:
     storage = x._storage
     root = storage.value
     buffer = root.buffer
-    if buffer is None or root.needs_grad or x._leaf or x._detached or buffer.is_external or program.pending_count():
+    if buffer.__class__ is not Buffer or root.needs_grad or x._leaf or x._detached:
+        return False
+    if buffer.is_external or program.pending_count():
         return False
     base = x._base
     if base is not None and (base._leaf or base._detached or x._multi_view is not None):
@@ -182,7 +191,9 @@ def joined(tensors: Any, new_axis: bool) -> Tensor | None:
             return None
         root = x._storage.value
         base = x._base
-        if root.buffer is None or root.needs_grad or (base is not None and (base._leaf or base._detached)):
+        if root.buffer.__class__ is not Buffer or root.needs_grad:
+            return None
+        if base is not None and (base._leaf or base._detached):
             return None
         if (x._shape if new_axis else x._shape[1:]) != rest or (not new_axis and len(x._shape) != len(shape)):
             return None

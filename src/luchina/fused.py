@@ -13,6 +13,7 @@ from typing import Any
 
 from luchina.autograd.modes import no_grad
 from luchina.compiler import prims
+from luchina.devices import present
 from luchina.dtypes import float32
 from luchina.graph.program import lower_into, realize, walk
 from luchina.graph.value import Op, Spec, Value, from_buffer, mode, recording, scalar
@@ -112,6 +113,11 @@ def apply(
     (name, value) pairs which select the code. Autograd does not see it.
     """
     if not rows:
+        return
+    if present.accelerators and len({row[0].device for row in rows}) > 1:
+        for where in {row[0].device: None for row in rows}:
+            own = [i for i, row in enumerate(rows) if row[0].device is where]
+            apply(update, [rows[i] for i in own], [targets[i] for i in own], scalars, options)
         return
     names = tuple(scalars)
     groups = tuple([len(row) for row in rows])

@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from luchina import dtypes, elements, views
+from luchina.devices import CPU, device, present
 from luchina.face import expandable, settle
 from luchina.graph.value import Value
 from luchina.ops.movement import expand, reshape
 from luchina.ops.pointwise import cast, dtype_title
 from luchina.ops.registry import as_value
+from luchina.ops.transfer import to_device
 from luchina.overlap import check_partial_overlap, each_once, replacing
 from luchina.tensor import Tensor, view_of, wrap_value
 
@@ -161,8 +163,8 @@ def basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[Any]]:
     return x, indices
 
 
-def _index_values(indices: list[Any]) -> list[Value | None]:
-    """One int64 Value (or None) for each dimension; a mask becomes the coordinates where it holds."""
+def _index_values(indices: list[Any], where: device) -> list[Value | None]:
+    """One int64 Value (or None) for each dimension, on a device; a mask becomes the coordinates where it holds."""
     result: list[Value | None] = []
     for item in indices:
         if item is None:
@@ -176,6 +178,9 @@ def _index_values(indices: list[Any]) -> list[Value | None]:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         else:
             result.append(cast(item._read(), dtypes.int64))
+    if present.accelerators:
+        # An index of the CPU may point into any device's memory.
+        return [to_device(v, where) if v is not None and v.device is CPU else v for v in result]
     return result
 
 
@@ -208,7 +213,7 @@ def getitem(self: Tensor, key: Any) -> Tensor:
         return x
     from luchina.ops.index import index_get
 
-    result = wrap_value(index_get(x._read(), _index_values(indices)))
+    result = wrap_value(index_get(x._read(), _index_values(indices, x.device)))
     settle((self,), result)
     return result
 
@@ -254,7 +259,7 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     source = cast(source, self.dtype)
     from luchina.ops.index import index_put
 
-    values = _index_values(indices)
+    values = _index_values(indices, x.device)
     x._write(index_put(x._read(), values, source, False))
 
 
@@ -291,7 +296,7 @@ def put(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) ->
     x, left = basic(self, _items(tuple(items), self.ndim))
     from luchina.ops.index import index_put
 
-    x._write(index_put(x._read(), _index_values(left), cast(values._read(), self.dtype), accumulate))
+    x._write(index_put(x._read(), _index_values(left, x.device), cast(values._read(), self.dtype), accumulate))
     return self
 
 

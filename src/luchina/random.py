@@ -12,6 +12,7 @@ from luchina.face import into
 from luchina.generator import Generator, default_generator
 from luchina.graph.value import from_buffer
 from luchina.layout import arranged, in_order, order_in, order_of
+from luchina.ops.transfer import to_device
 from luchina.options import makes
 from luchina.runtime import buffers
 from luchina.shape import as_shape
@@ -85,8 +86,8 @@ def _floating(d: dtype | None, name: str) -> dtype:
     return d
 
 
-def _done(buffer: Any, shape: tuple[int, ...], d: dtype, requires_grad: bool) -> Tensor:
-    result = wrap_value(from_buffer(buffer, shape, d))
+def _done(buffer: Any, shape: tuple[int, ...], d: dtype, requires_grad: bool, where: Any = devices.CPU) -> Tensor:
+    result = wrap_value(to_device(from_buffer(buffer, shape, d), where))
     return result.requires_grad_() if requires_grad else result
 
 
@@ -99,11 +100,11 @@ def rand(
 
     Source: https://pytorch.org/docs/stable/generated/torch.rand.html
     """
-    devices.resolve(device)
+    where = devices.resolve(device)
     shape, d = _shape(sizes if size is None else (size,), "rand"), _floating(dtype, "check_uniform_bounds")
     buffer, n = _memory(shape, d)
     _source(generator).fill_uniform(buffer, d.name, n, 0.0, 1.0)
-    return _done(buffer, shape, d, requires_grad)
+    return _done(buffer, shape, d, requires_grad, where)
 
 
 @makes
@@ -115,11 +116,11 @@ def randn(
 
     Source: https://pytorch.org/docs/stable/generated/torch.randn.html
     """
-    devices.resolve(device)
+    where = devices.resolve(device)
     shape, d = _shape(sizes if size is None else (size,), "randn"), _floating(dtype, "normal_kernel_cpu")
     buffer, n = _memory(shape, d)
     _source(generator).fill_normal(buffer, d.name, n, 0.0, 1.0)
-    return _done(buffer, shape, d, requires_grad)
+    return _done(buffer, shape, d, requires_grad, where)
 
 
 @makes
@@ -131,7 +132,7 @@ def randint(
 
     Source: https://pytorch.org/docs/stable/generated/torch.randint.html
     """
-    devices.resolve(device)
+    where = devices.resolve(device)
     rest = list(args)
     if rest and isinstance(rest[-1], (tuple, list)):
         size = rest.pop()
@@ -149,7 +150,7 @@ def randint(
     shape, d = _shape((size,)), dtype or dtypes.int64
     buffer, n = _memory(shape, d)
     _source(generator).fill_randint(buffer, d.name, n, low, int(high))
-    return _done(buffer, shape, d, requires_grad)
+    return _done(buffer, shape, d, requires_grad, where)
 
 
 @makes
@@ -158,12 +159,12 @@ def randperm(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """A random permutation of 0 … n−1."""
-    devices.resolve(device)
+    where = devices.resolve(device)
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     buffer, _ = _memory((n,), dtype)
     _source(generator).fill_randperm(buffer, dtype.name, n)
-    return _done(buffer, (n,), dtype, requires_grad)
+    return _done(buffer, (n,), dtype, requires_grad, where)
 
 
 def _like(
@@ -186,7 +187,8 @@ def rand_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``rand`` in the shape and dtype of another tensor."""
-    options = {"device": device, "requires_grad": requires_grad, "memory_format": memory_format}
+    where = input.device if device is None else device
+    options = {"device": where, "requires_grad": requires_grad, "memory_format": memory_format}
     return _like(rand, input, dtype=dtype or input.dtype, **options)
 
 
@@ -199,6 +201,7 @@ def randn_like(
     memory_format: Any = None,
 ) -> Tensor:
     """``randn`` in the shape and dtype of another tensor."""
+    device = input.device if device is None else device
     if order_in(memory_format, input.ndim, order_of(input)) is None:
         return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
     from luchina.creation import empty_like
@@ -207,9 +210,10 @@ def randn_like(
     return result.requires_grad_() if requires_grad else result
 
 
-def randint_like(input: Tensor, *args: int, dtype: dtype | None = None, **kwargs: Any) -> Tensor:
+def randint_like(input: Tensor, *args: int, dtype: dtype | None = None, device: Any = None, **kwargs: Any) -> Tensor:
     """``randint`` in the shape and dtype of another tensor."""
-    return _like(randint, input, *args, dtype=dtype or input.dtype, **kwargs)
+    where = input.device if device is None else device
+    return _like(randint, input, *args, dtype=dtype or input.dtype, device=where, **kwargs)
 
 
 @makes
@@ -219,7 +223,7 @@ def normal(
     device: Any = None, requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """Normal numbers with the given mean and standard deviation: numbers (with ``size``) or tensors."""
-    devices.resolve(device)
+    where = devices.resolve(device)
     if size is not None:
         d = _floating(dtype, "normal_kernel_cpu")
         if std < 0:
@@ -227,7 +231,7 @@ def normal(
         shape = _shape((size,))
         buffer, n = _memory(shape, d)
         _source(generator).fill_normal(buffer, d.name, n, float(mean), float(std))
-        return _done(buffer, shape, d, requires_grad)
+        return _done(buffer, shape, d, requires_grad, where)
     if isinstance(mean, Tensor) and isinstance(std, Tensor):
         from luchina.ops.registry import broadcast
 
@@ -241,7 +245,8 @@ def normal(
             raise RuntimeError("normal expects all elements of std >= 0.0")
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
-    return randn(shape, generator=generator, dtype=d) * std + mean
+    given = mean if isinstance(mean, Tensor) else std
+    return randn(shape, generator=generator, dtype=d, device=given.device) * std + mean
 
 
 @makes
@@ -256,10 +261,11 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None, p: float | N
         probabilities = input.detach().contiguous()
         if n and not bool(((probabilities >= 0) & (probabilities <= 1)).all().item()):
             raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+        probabilities = probabilities.to("cpu")
         memory = probabilities._storage.realize().buffer
         view = buffers.external(probabilities.data_ptr(), n * input.dtype.itemsize, memory)
         _source(generator).fill_bernoulli_tensor(buffer, input.dtype.name, view, input.dtype.name, n)
-    return _done(buffer, tuple(input.shape), input.dtype, False)
+    return _done(buffer, tuple(input.shape), input.dtype, False, input.device)
 
 
 def _check_probability(p: float) -> None:
@@ -290,7 +296,7 @@ def multinomial(
     categories = input.shape[-1]
     if not replacement and num_samples > categories:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    weights = input.detach().contiguous()
+    weights = input.detach().contiguous().to("cpu")
     if weights.numel():
         array = weights._array()
         if weights.dtype is dtypes.bfloat16:
@@ -304,7 +310,7 @@ def multinomial(
     memory = weights._storage.realize().buffer
     view = buffers.external(weights.data_ptr(), weights.nbytes, memory)
     _source(generator).fill_multinomial(buffer, view, input.dtype.name, rows, categories, num_samples, replacement)
-    result = _done(buffer, (rows, num_samples), dtypes.int64, False)
+    result = _done(buffer, (rows, num_samples), dtypes.int64, False, input.device)
     return into(out, result if input.ndim == 2 else result.reshape(num_samples))
 
 
@@ -324,7 +330,7 @@ def _fill(self: Tensor, method: str, generator: Generator | None, *args: Any) ->
     shape = tuple(self.shape) if order is None else tuple([self.shape[axis] for axis in order])
     buffer, n = _memory(shape, self.dtype)
     getattr(_source(generator), method)(buffer, self.dtype.name, n, *args)
-    value = from_buffer(buffer, shape, self.dtype)
+    value = to_device(from_buffer(buffer, shape, self.dtype), self.device)
     if order is not None:
         value = in_order(value, [order.index(axis) for axis in range(self.ndim)])
     self._write(value)
@@ -378,11 +384,13 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     return _fill(self, "fill_exponential", generator, float(lambd))
 
 
-def keep_mask(shape: tuple[int, ...], keep: float, generator: Generator | None = None) -> Tensor:
+def keep_mask(
+    shape: tuple[int, ...], keep: float, where: Any = devices.CPU, generator: Generator | None = None
+) -> Tensor:
     """bool: which elements dropout keeps; two words of the generator an element, as in PyTorch."""
     buffer, n = _memory(tuple(shape), dtypes.bool_)
     _source(generator).fill_bernoulli(buffer, "bool", n, keep)
-    return _done(buffer, tuple(shape), dtypes.bool_, False)
+    return _done(buffer, tuple(shape), dtypes.bool_, False, where)
 
 
 class fork_rng:

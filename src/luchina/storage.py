@@ -61,17 +61,21 @@ class Storage:
         lent: it did so at some time; ``shared`` looks whether the borrower still lives.
     """
 
-    __slots__ = ("__weakref__", "_exports", "device", "generation", "lent", "owned_elsewhere", "value")
+    __slots__ = ("__weakref__", "_exports", "generation", "lent", "owned_elsewhere", "value")
 
     def __init__(self, value: Value, owned_elsewhere: bool = False) -> None:
         self.value = value
         self.generation = 0
-        self.device: device = CPU
         self.owned_elsewhere = owned_elsewhere
         self.lent = owned_elsewhere
         self._exports: list[weakref.ref] | None = None
         if value.buffer is None and value.number is None:
             program.watch(self)
+
+    @property
+    def device(self) -> device:
+        """Where the memory lies."""
+        return self.value.device or CPU
 
     @property
     def shared(self) -> bool:

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from luchina import dtypes
 from luchina.autograd.engine import Hooks, printed_name
-from luchina.devices import device
+from luchina.devices import CPU, device, present
 from luchina.dtypes import dtype
 from luchina.graph import program
 from luchina.graph.value import Value, detach, from_buffer, leaf, mode, recording
 from luchina.ops.movement import CLONE, REWRITE, contiguous_strides, overlaps, reshape, strided, update
 from luchina.ops.pointwise import cast
+from luchina.ops.transfer import follow, to_device
+from luchina.runtime.accelerators import on_host
+from luchina.runtime.accelerators import window as memory_part
 from luchina.shape import Size
 from luchina.storage import Counter, InferenceCounter, Storage
 
@@ -293,6 +296,8 @@ class Tensor:
         self._check_writable()
         storage = self._storage
         old = storage.value
+        if present.accelerators:
+            new = follow(new, old)
         if old.needs_grad or old.buffer is None:
             recording.touched = True
         if self._is_whole():
@@ -413,7 +418,8 @@ class Tensor:
 
     def get_device(self) -> int:
         """The number of the accelerator that the memory is on: −1 for a CPU."""
-        return -1
+        index = self.device.index
+        return -1 if index is None else index
 
     def is_set_to(self, tensor: Tensor) -> bool:
         """Whether both are the same window on the same memory."""
@@ -474,7 +480,14 @@ class Tensor:
         """Whether the dtype can hold negative numbers."""
         return self._dtype.is_signed
 
-    is_cuda = False
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device is CPU
+
     is_sparse = False
     is_quantized = False
     is_meta = False
@@ -691,14 +704,15 @@ class Tensor:
     # ---- looking at the numbers
 
     def _array(self) -> Any:
-        """The numbers as a host array that shares the tensor's memory (bfloat16 as uint16)."""
+        """The numbers as a host array that shares the tensor's memory (bfloat16 as uint16), or is a copy of what a
+        device holds."""
         import numpy as np
 
         from luchina.runtime.buffers import as_numpy
 
         value = self._storage.realize()
         assert value.buffer is not None
-        flat = as_numpy(value.buffer, self._dtype.name, (value.size,))
+        flat = as_numpy(on_host(value.buffer), self._dtype.name, (value.size,))
         if not self.numel():
             return np.empty(self._shape, self._dtype.numpy)
         step = self._dtype.itemsize
@@ -725,9 +739,14 @@ class Tensor:
     def numpy(self, *, force: bool = False) -> Any:
         """A numpy array that shares this tensor's memory, both ways."""
         if force:
-            return self.detach().clone().numpy()
+            return self.detach().to("cpu", copy=True).numpy()
         if self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.device is not CPU:
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                "memory first."
+            )
         if self._dtype is dtypes.bfloat16:
             raise TypeError("Got unsupported ScalarType BFloat16")
         return self._shared_array()
@@ -768,6 +787,7 @@ class Tensor:
             requires_grad=self._leaf,
             grad_fn_name=fn.name() if fn is not None else None,
             default_dtype=dtypes.get_default_dtype().name,
+            device=str(self.device),
         )
         return text
 
@@ -880,7 +900,8 @@ class Tensor:
         order = sorted(range(self.ndim), key=lambda axis: -self._strides[axis])
         # The copy lies in memory as this tensor does.
         kept = array.transpose(order).copy().transpose([order.index(axis) for axis in range(self.ndim)])
-        return _rebuild, (type(self), kept, self._dtype, self.requires_grad, self._own_attributes())
+        place = () if self.device is CPU else (str(self.device),)
+        return _rebuild, (type(self), kept, self._dtype, self.requires_grad, self._own_attributes(), *place)
 
     @staticmethod
     def _make_subclass(cls: builtins.type, data: Tensor, require_grad: bool = False) -> Any:
@@ -941,7 +962,7 @@ class UntypedStorage:
 
         value = self._storage.realize()
         assert value.buffer is not None
-        return as_numpy(value.buffer, "uint8", (self.nbytes(),)).tobytes()
+        return as_numpy(on_host(value.buffer), "uint8", (self.nbytes(),)).tobytes()
 
 
 def _widen(array: Any) -> Any:
@@ -955,11 +976,12 @@ def _python_number(array: Any, d: dtype) -> float | int | bool:
     return (_widen(array) if d is dtypes.bfloat16 else array).item()
 
 
-def _rebuild(cls: type, array: Any, d: dtype, requires_grad: bool, attributes: dict) -> Tensor:
+def _rebuild(cls: type, array: Any, d: dtype, requires_grad: bool, attributes: dict, place: str = "cpu") -> Tensor:
     from luchina.creation import from_array
+    from luchina.devices import resolve
 
     order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
-    result = from_array(array.transpose(order), d, cls)
+    result = wrap_value(to_device(from_array(array.transpose(order), d)._read(), resolve(place)), cls)
     if order != list(range(array.ndim)):
         moved = result.permute([order.index(axis) for axis in range(array.ndim)])
         result = make(cls, moved._storage, moved._shape, moved._strides, 0, d)
@@ -1012,14 +1034,12 @@ _layouts: dict[tuple[int, ...], tuple[Size, tuple[int, ...]]] = {}
 
 def memory_window(root: Value, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Value:
     """A window on computed memory, as memory that starts where the window does."""
-    from luchina.runtime.buffers import external
-
     reach = 1
     for n, stride in zip(shape, strides):
         reach += (n - 1) * stride
     size = root.dtype.itemsize
     assert root.buffer is not None
-    part = external(root.buffer.ptr + offset * size, reach * size, root.buffer)
+    part = memory_part(root.buffer, offset * size, reach * size)
     if strides == contiguous_strides(shape):
         return from_buffer(part, tuple(shape), root.dtype)
     return strided(from_buffer(part, (reach,), root.dtype), tuple(shape), strides, 0)

@@ -41,7 +41,7 @@ def _roots(tensors: Sequence[Any], gradients: Any) -> list[tuple[Value, Value]]:
         if gradient is None:
             if value.needs_grad and tensor.numel() != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            cotangent = full(value.shape, 1, value.dtype)
+            cotangent = full(value.shape, 1, value.dtype, value.device)
         else:
             if gradient.shape != tensor.shape:
                 raise RuntimeError(
@@ -138,7 +138,7 @@ def grad(
     for tensor, value in zip(inputs, found):
         if value is None:
             if materialize_grads:
-                result.append(wrap_value(full(tuple(tensor.shape), 0, tensor.dtype)))
+                result.append(wrap_value(full(tuple(tensor.shape), 0, tensor.dtype, tensor.device)))
                 continue
             if not allow_unused:
                 raise RuntimeError(

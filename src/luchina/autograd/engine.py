@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from luchina.autograd.anomaly import state as anomaly
+from luchina.devices import present
 from luchina.graph.value import OUT, PICK, Op, Value, mode
 from luchina.ops.matmul import MM, T
 from luchina.ops.movement import SLICE_BACKWARD, SUM_TO, cat, expand, sum_to
 from luchina.ops.pointwise import add, cast
 from luchina.ops.registry import full
+from luchina.ops.transfer import follow
 
 
 class Hooks:
@@ -211,7 +213,8 @@ def fit(cotangent: Value, source: Value) -> Value:
             cotangent = sum_to(cotangent, source.shape)
         else:
             cotangent = expand(cotangent, source.shape)
-    return cast(cotangent, source.dtype)
+    cotangent = cast(cotangent, source.dtype)
+    return follow(cotangent, source) if present.accelerators else cotangent
 
 
 class Contributions(list):

@@ -84,6 +84,8 @@ def _learn(loss: Value) -> Plan | None:
         return None
     if any(v.buffer is not None and v.op is not None and v.op.vjp is not None for v in order):
         return None
+    if any(v.device is not loss.device for v in leaves):
+        return None
     numbers = {v: i for i, v in enumerate(recording.leaves)}
     read = {source for v in order if v.op is not None and v.op.vjp is not None for source in engine.read_by_vjp(v)}
     found, gradients = _derive(loss)

@@ -30,7 +30,7 @@ def run(
     if threads:
         luchina.set_num_threads(threads)
     start = time.perf_counter()
-    model, history, test_data = digits.train(seed, epochs, batch_size, lr, progress=_Bars(console, epochs).show)
+    model, history, test_data = digits.train(seed, epochs, batch_size, lr, device, progress=_Bars(console, epochs).show)
     seconds = time.perf_counter() - start
     answers, truth = digits.predict(model, test_data)
     test = (answers == truth).float().mean().item()

@@ -53,7 +53,9 @@ def train_epoch(
 ) -> Iterator[tuple[int, float, int]]:
     """One pass over the training data; after each batch (images seen, loss, right answers)."""
     model.train()
+    device = next(model.parameters()).device
     for images, labels in loader:
+        images, labels = images.to(device), labels.to(device)
         logits = model(images)
         # Label smoothing: a tenth of the weight goes to all digits alike, which keeps the network from being too sure.
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
@@ -67,10 +69,11 @@ def train_epoch(
 def predict(model: nn.Module, data: TensorDataset) -> tuple[torch.Tensor, torch.Tensor]:
     """The model's answers and the right ones, for all the data."""
     model.eval()
+    device = next(model.parameters()).device
     answers, truth = [], []
     with torch.no_grad():
         for images, labels in DataLoader(data, batch_size=256):
-            answers.append(model(images).argmax(1))
+            answers.append(model(images.to(device)).argmax(1).cpu())
             truth.append(labels)
     return torch.cat(answers), torch.cat(truth)
 
@@ -86,6 +89,7 @@ def train(
     epochs: int = 20,
     batch_size: int = 64,
     lr: float = 3e-3,
+    device: torch.device | str = "cpu",
     progress: Callable[[int, Iterator[tuple[int, float, int]], int], list[tuple[int, float, int]]] | None = None,
     after_epoch: Callable[[dict], None] | None = None,
 ) -> tuple[nn.Module, list[dict], TensorDataset]:
@@ -96,7 +100,7 @@ def train(
     torch.manual_seed(seed)
     train_data, validation_data, test_data = load_data(seed)
     loader = DataLoader(train_data, batch_size=batch_size, shuffle=True)
-    model = DigitNet()
+    model = DigitNet().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     history: list[dict] = []

@@ -15,13 +15,12 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from luchina.devices import CPU, present
 from luchina.graph.value import OUT, PICK, Value, key_of, recording, too_large
-from luchina.runtime.buffers import NoMemory, no_memory
+from luchina.runtime.buffers import Buffer, NoMemory, no_memory
 
 if TYPE_CHECKING:
-    from luchina.compiler.build import Executable
     from luchina.compiler.prims import Node
-    from luchina.runtime.buffers import Buffer
 
 PLAIN_LIMIT = 600  # the same where none of them needs a gradient: a loop of steps becomes runs of one program
 PENDING_LIMIT = 4000  # holders watched since the last run before everything is run anyway
@@ -30,7 +29,7 @@ PENDING_LIMIT = 4000  # holders watched since the last run before everything is 
 class Program(NamedTuple):
     """A compiled program, and which of the epoch's leaves it reads."""
 
-    executable: Executable
+    executable: Any  # of ``compiler.build``, or ``Parts`` of several devices
     buffers: tuple[int, ...]
     scalars: tuple[int, ...]
 
@@ -115,8 +114,9 @@ def realize_only(value: Value) -> None:
             _run([value])
 
 
-def walk(targets: Sequence[Value]) -> tuple[list[Value], list[Value]]:
-    """Pending Values that the targets need, inputs first, and the leaves in order of first use."""
+def walk(targets: Sequence[Value], known: frozenset[Value] = frozenset()) -> tuple[list[Value], list[Value]]:
+    """Pending Values that the targets need, inputs first, and the leaves in order of first use; Values that are
+    ``known`` count as leaves."""
     order: list[Value] = []
     leaves: list[Value] = []
     done: dict[Value, bool] = {}
@@ -129,7 +129,7 @@ def walk(targets: Sequence[Value]) -> tuple[list[Value], list[Value]]:
                 done[value] = True
                 order.append(value)
             continue
-        if value.buffer is not None or value.number is not None:
+        if value.buffer is not None or value.number is not None or value in known:
             done[value] = True
             leaves.append(value)
             stack.pop()
@@ -252,7 +252,13 @@ def _compile(targets: list[Value]) -> Program | None:
     constants = [v for v in found if v not in numbers]
     if any(v.number is None for v in constants):
         return None
-    executable = compile_graph(lower(order, leaves, targets, constants))
+    executable: Any = None
+    if present.accelerators:
+        from luchina.graph import parts
+
+        if parts.elsewhere([*targets, *order]):
+            executable = parts.build(targets, order, leaves, constants)
+    executable = executable or compile_graph(lower(order, leaves, targets, constants))
     executable.profiling = profiling
     executable.recorded = [v.op.name for v in order if v.op is not None]
     return Program(
@@ -262,16 +268,23 @@ def _compile(targets: list[Value]) -> Program | None:
     )
 
 
-_aside: dict[Any, Executable] = {}
+_aside: dict[Any, Any] = {}
 
 
-def run_aside(key: Any, outputs: Callable[[], list[Node]], inputs: list[Buffer]) -> list[Buffer]:
+def run_aside(key: Any, outputs: Callable[[], list[Node]], inputs: list[Any]) -> list[Any]:
     """Run a small program of primitives on memory that is there, without touching what is recorded."""
-    from luchina.compiler.build import compile as compile_graph
-
-    executable = _aside.get(key)
+    where = CPU if inputs[0].__class__ is Buffer else inputs[0].device
+    executable = _aside.get((where, key))
     if executable is None:
-        executable = _aside[key] = compile_graph(outputs())
+        if where is CPU:
+            from luchina.compiler.build import compile as compile_graph
+
+            executable = compile_graph(outputs())
+        else:
+            from luchina.graph.parts import DevicePart
+
+            executable = DevicePart(where, outputs())
+        _aside[where, key] = executable
     return executable.run(inputs, [])
 
 

@@ -17,11 +17,14 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina import dtypes
+from luchina.devices import CPU, device
 from luchina.dtypes import dtype
+from luchina.graph.placement import elsewhere, place
+from luchina.runtime.accelerators import Memory
+from luchina.runtime.buffers import Buffer
 
 if TYPE_CHECKING:
     from luchina.compiler.prims import Node
-    from luchina.runtime.buffers import Buffer
 
 OUT = -1  # in ``Op.reads``: the operation's own result
 
@@ -42,7 +45,7 @@ class Op:
         name: for printing, errors and ``explain``.
         infer: ``infer(*inputs, *attrs) -> Spec`` (or a list of Specs for several results): the shape and dtype rule; it
             raises the user's error. It may look at the inputs' shape, dtype and ``weak`` only: its answers are
-            remembered.
+            remembered. Where a result lies is the same for all operations (``placement.py``).
         lower: ``lower(*nodes, *attrs) -> Node`` (or a tuple of Nodes): what it means in primitives.
         vjp: ``vjp(g, value) -> tuple`` of one cotangent (or None) an input, written with other operations on Values.
         ``g``
@@ -91,8 +94,9 @@ class Op:
         key = (self, attrs, needs_grad, *[k if (k := v.key) >= 0 and v.epoch == epoch else key_of(v) for v in inputs])
         entry = _interned.get(key)
         if entry is None:
-            entry = _intern(key, self.infer(*inputs, *attrs))
-            if _too_large(entry[1]):
+            where = place(self, inputs, attrs)
+            entry = _intern(key, self.infer(*inputs, *attrs), where)
+            if where in (CPU, None) and _too_large(entry[1]):
                 too_large.add(entry[0])
         number, spec = entry
         if needs_grad:
@@ -224,11 +228,13 @@ _numbers = count()
 INTERN_LIMIT = 500_000
 
 
-def _intern(key: Any, spec: Any) -> tuple[int, Any]:
+def _intern(key: Any, spec: Any, where: device | None = CPU) -> tuple[int, Any]:
     if len(_interned) > INTERN_LIMIT:
         _pick_keys.clear()
         _interned.clear()  # numbers go on, so nothing old can be mistaken for something new
     entry = _interned[key] = (next(_numbers), spec)
+    if where is not CPU:
+        elsewhere[entry[0]] = where
     return entry
 
 
@@ -257,7 +263,7 @@ def _leaf_key(value: Value) -> int:
             return known
     # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
     role = 0 if not value.needs_grad else 1 if value.op is None or value.op.vjp is None else 2
-    key = (len(leaves), value.shape, value.dtype, value.weak, role)
+    key = (len(leaves), value.shape, value.dtype, value.weak, role, value.device)
     number = (_interned.get(key) or _intern(key, None))[0]
     leaves.append(value)
     if Recording.several:
@@ -299,7 +305,9 @@ def key_of(value: Value) -> int:
                 stack.extend([v for v, k in zip(inputs, keys) if k < 0])
                 continue
             key = (op, top.attrs, top.needs_grad, *keys)
-            number = (_interned.get(key) or _intern(key, op.infer(*inputs, *top.attrs)))[0]
+            number = (_interned.get(key) or _intern(key, op.infer(*inputs, *top.attrs), place(op, inputs, top.attrs)))[
+                0
+            ]
         top.epoch = -1
         top.key = number
         top.epoch = epoch
@@ -356,7 +364,7 @@ class Value:
         shape: tuple[int, ...],
         dtype: dtype,
         needs_grad: bool = False,
-        buffer: Buffer | None = None,
+        buffer: Buffer | Memory | None = None,
         number: float | int | None = None,
         weak: bool = False,
         key: int = -1,
@@ -389,12 +397,24 @@ class Value:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @property
+    def device(self) -> device | None:
+        """Where it lies or will be computed; None for numbers and for what is made of numbers alone: anywhere."""
+        buffer = self.buffer
+        if buffer is not None:
+            return buffer.device if isinstance(buffer, Memory) else CPU
+        if self.number is not None:
+            return None
+        if self.key < 0 or self.op is PICK:
+            return self.inputs[0].device
+        return elsewhere.get(self.key, CPU)
+
     def __repr__(self) -> str:
         what = self.op.name if self.op else "buffer" if self.number is None else repr(self.number)
         return f"<{what} {self.dtype.name}{list(self.shape)}{'' if self.buffer is None else ' ready'}>"
 
 
-def from_buffer(buffer: Buffer, shape: tuple[int, ...], dtype: dtype) -> Value:
+def from_buffer(buffer: Buffer | Memory, shape: tuple[int, ...], dtype: dtype) -> Value:
     """A leaf that is already computed: contiguous memory."""
     return Value(None, (), (), shape, dtype, buffer=buffer)
 

@@ -32,13 +32,13 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     if not training or p == 0 or not input.numel():
         return input
     if p == 1:
-        return input * zeros((), dtype=input.dtype)
+        return input * zeros((), dtype=input.dtype, device=input.device)
     order, value, keep = order_of(input), input._read(), scalar(1.0 - p)
     if order is None:
-        return wrap_value(DROPOUT(value, keep_mask(tuple(input.shape), 1 - p)._read(), keep))
+        return wrap_value(DROPOUT(value, keep_mask(tuple(input.shape), 1 - p, input.device)._read(), keep))
     # The mask is drawn in the order of the input's memory, as PyTorch draws it.
     turned = in_order(value, order)
-    return arranged(DROPOUT(turned, keep_mask(turned.shape, 1 - p)._read(), keep), order)
+    return arranged(DROPOUT(turned, keep_mask(turned.shape, 1 - p, input.device)._read(), keep), order)
 
 
 def batch_norm(
@@ -80,7 +80,7 @@ def scaled_dot_product_attention(
     mask = None
     if dropout_p > 0:
         heads = query.shape[:-2]
-        mask = keep_mask((*heads, query.shape[-2], key.shape[-2]), 1 - dropout_p)
+        mask = keep_mask((*heads, query.shape[-2], key.shape[-2]), 1 - dropout_p, query.device)
     return _lifted("scaled_dot_product_attention")(
         query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa, dropout_mask=mask
     )

@@ -14,6 +14,7 @@ from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
 from luchina.graph import program
 from luchina.graph.value import Value
+from luchina.runtime.accelerators import on_host
 
 
 def host(value: Value) -> np.ndarray:
@@ -25,7 +26,7 @@ def host(value: Value) -> np.ndarray:
     if value.buffer is None:
         program.realize_only(value)
     assert value.buffer is not None
-    return as_numpy(value.buffer, value.dtype.name, value.shape)
+    return as_numpy(on_host(value.buffer), value.dtype.name, value.shape)
 
 
 def any_zero(value: Value) -> bool:
@@ -49,7 +50,7 @@ def bounds(value: Value) -> tuple[int, int]:
         flat = p.cast(p.input(0, (n,), dtype), "int64")
         return [p.reduce("min", flat, (0,)), p.reduce("max", flat, (0,))]
 
-    low, high = program.run_aside(("bounds", dtype, n), extremes, [value.buffer])
+    low, high = map(on_host, program.run_aside(("bounds", dtype, n), extremes, [value.buffer]))
     return ctypes.c_int64.from_address(low.ptr).value, ctypes.c_int64.from_address(high.ptr).value
 
 

@@ -78,7 +78,7 @@ def repeat_interleave(input: Value, repeats: Any, dim: int | None = None, *, out
             f"{counts.size} and input.size({axis}) = {n}"
         )
     places = np.repeat(np.arange(n), counts if counts.size != 1 else int(counts.reshape(-1)[0]))
-    return index_select(input, axis, constant(places.astype(np.int64), dtypes.int64))
+    return index_select(input, axis, constant(places.astype(np.int64), dtypes.int64, input.device))
 
 
 @public(method=False)

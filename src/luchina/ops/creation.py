@@ -6,6 +6,7 @@ from typing import Any
 
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
+from luchina.devices import device
 from luchina.dtypes import dtype
 from luchina.graph.value import Op, Spec, Value, scalar
 from luchina.ops.checks import STATIC_BOUNDS
@@ -21,17 +22,22 @@ def filled(shape: tuple[int, ...], number: Any, d: dtype) -> Value:
     return expand(cast(scalar(number), d), shape)
 
 
+def _on(where: device | None, *attrs: Any) -> tuple[Any, ...]:
+    """The attributes of an operation without tensors: its device is the last, unless it goes with any."""
+    return attrs if where is None else (*attrs, where)
+
+
 def _inner(d: dtype) -> str:
     return "float64" if d.is_floating_point else "int64"
 
 
-def _lower_arange(start: Node, step: Node, n: int, d: dtype) -> Node:
+def _lower_arange(start: Node, step: Node, n: int, d: dtype, where: device | None = None) -> Node:
     inner = _inner(d)
     along = p.cast(p.iota(n), inner)
     return p.cast(p.binary("add", p.cast(start, inner), p.binary("mul", along, p.cast(step, inner))), d.name)
 
 
-ARANGE = Op("arange", lambda start, step, n, d: Spec((n,), d), _lower_arange)
+ARANGE = Op("arange", lambda start, step, n, d, *where: Spec((n,), d), _lower_arange)
 
 
 def _arange_bounds(value: Value) -> tuple[int, int] | None:
@@ -45,12 +51,12 @@ def _arange_bounds(value: Value) -> tuple[int, int] | None:
 STATIC_BOUNDS["arange"] = _arange_bounds
 
 
-def arange(n: int, start: float, step: float, d: dtype) -> Value:
+def arange(n: int, start: float, step: float, d: dtype, where: device | None = None) -> Value:
     """start + step · [0, 1, …, n−1]."""
-    return ARANGE(scalar(start), scalar(step), attrs=(n, d))
+    return ARANGE(scalar(start), scalar(step), attrs=_on(where, n, d))
 
 
-def _lower_linspace(start: Node, end: Node, n: int, d: dtype) -> Node:
+def _lower_linspace(start: Node, end: Node, n: int, d: dtype, where: device | None = None) -> Node:
     """From both ends, so that the last number is the end exactly and the middle is symmetric."""
     inner = "float64" if d.name == "float64" or not d.is_floating_point else "float32"
     start, end = p.cast(start, inner), p.cast(end, inner)
@@ -64,24 +70,24 @@ def _lower_linspace(start: Node, end: Node, n: int, d: dtype) -> Node:
     return p.cast(p.where(p.binary("lt", i, p.const(n // 2, "int64")), forward, backward), d.name)
 
 
-LINSPACE = Op("linspace", lambda start, end, n, d: Spec((n,), d), _lower_linspace)
+LINSPACE = Op("linspace", lambda start, end, n, d, *where: Spec((n,), d), _lower_linspace)
 
 
-def linspace(start: float, end: float, n: int, d: dtype) -> Value:
+def linspace(start: float, end: float, n: int, d: dtype, where: device | None = None) -> Value:
     """``n`` evenly spaced numbers, both ends included."""
-    return LINSPACE(scalar(start), scalar(end), attrs=(n, d))
+    return LINSPACE(scalar(start), scalar(end), attrs=_on(where, n, d))
 
 
-def _lower_eye(n: int, m: int, d: dtype) -> Node:
+def _lower_eye(n: int, m: int, d: dtype, where: device | None = None) -> Node:
     return p.cast(p.binary("eq", p.reshape(p.iota(n), (n, 1)), p.iota(m)), d.name)
 
 
-EYE = Op("eye", lambda n, m, d: Spec((n, m), d), _lower_eye)
+EYE = Op("eye", lambda n, m, d, *where: Spec((n, m), d), _lower_eye)
 
 
-def eye(n: int, m: int, d: dtype) -> Value:
+def eye(n: int, m: int, d: dtype, where: device | None = None) -> Value:
     """The (n, m) matrix with ones on its diagonal."""
-    return EYE(attrs=(n, m, d))
+    return EYE(attrs=_on(where, n, m, d))
 
 
 @public(function=False, inplace=True, method=False)
@@ -99,4 +105,4 @@ def fill(input: Value, value: Any) -> Value:
 @public(function=False, inplace=True, method=False)
 def zero(input: Value) -> Value:
     """Every element becomes 0."""
-    return full(input.shape, 0, input.dtype)
+    return full(input.shape, 0, input.dtype, input.device)

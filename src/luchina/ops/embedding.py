@@ -95,7 +95,7 @@ def one_hot(tensor: Value, num_classes: int = -1) -> Value:
     if not tensor.size:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        return full((*tensor.shape, num_classes), 0, dtypes.int64)
+        return full((*tensor.shape, num_classes), 0, dtypes.int64, tensor.device)
     low, high = bounds(tensor)
     if low < 0:
         raise RuntimeError("Class values must be non-negative.")

@@ -16,12 +16,14 @@ import numpy as np
 from luchina import dtypes
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
+from luchina.devices import CPU, device
 from luchina.graph.value import OUT, Op, Spec, Value, from_buffer
 from luchina.ops.checks import STATIC_BOUNDS, bounds, host
 from luchina.ops.movement import contiguous_strides, expand, reshape, slice_
 from luchina.ops.pointwise import cast, div, dtype_title, eq, logical_and, mul
 from luchina.ops.registry import as_value, axis_of, broadcast, full, public
 from luchina.ops.select import masked_fill, where
+from luchina.ops.transfer import to_device
 
 INDEX_DTYPES = (dtypes.int64, dtypes.int32)
 
@@ -165,7 +167,7 @@ def gather(input: Value, dim: int, index: Value, *, sparse_grad: bool = False) -
     if index.size == 0:
         if index.ndim == input.ndim:
             return GATHER(input, _wide(index), attrs=(axis,))
-        return full(index.shape, 0, input.dtype)
+        return full(index.shape, 0, input.dtype, input.device)
     _check_index_dtype("gather", index)
     if max(index.ndim, 1) != max(input.ndim, 1):
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
@@ -573,11 +575,12 @@ def take_along_dim(input: Value, indices: Value, dim: int | None = None) -> Valu
 # ---- masks
 
 
-def constant(array: np.ndarray, d: dtypes.dtype) -> Value:
-    """A host array as a computed Value."""
+def constant(array: np.ndarray, d: dtypes.dtype, where: device | None = None) -> Value:
+    """A host array as a computed Value, on the device ``where``."""
     from luchina.runtime.buffers import from_numpy
 
-    return from_buffer(from_numpy(np.ascontiguousarray(array)), array.shape, d)
+    value = from_buffer(from_numpy(np.ascontiguousarray(array)), array.shape, d)
+    return value if where is None or where is CPU else to_device(value, where)
 
 
 @public()
@@ -588,10 +591,10 @@ def nonzero(input: Value, *, as_tuple: bool = False) -> Any:
     """
     array = host(input)
     if as_tuple:
-        return tuple(constant(i.astype(np.int64), dtypes.int64) for i in np.nonzero(np.atleast_1d(array)))
+        return tuple(constant(i.astype(np.int64), dtypes.int64, input.device) for i in np.nonzero(np.atleast_1d(array)))
     if array.ndim == 0:
-        return full((int(bool(array)), 0), 0, dtypes.int64)
-    return constant(np.argwhere(array).astype(np.int64), dtypes.int64)
+        return full((int(bool(array)), 0), 0, dtypes.int64, input.device)
+    return constant(np.argwhere(array).astype(np.int64), dtypes.int64, input.device)
 
 
 @public()
@@ -615,7 +618,7 @@ def masked_select(input: Value, mask: Value) -> Value:
         raise
     chosen = np.flatnonzero(np.broadcast_to(host(mask), shape)).astype(np.int64)
     flat = reshape(expand(input, shape), (math.prod(shape),))
-    return INDEX(flat, constant(chosen, dtypes.int64), attrs=((0,),))
+    return INDEX(flat, constant(chosen, dtypes.int64, input.device), attrs=((0,),))
 
 
 def _lower_rank(mask: Node) -> Node:

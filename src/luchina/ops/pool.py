@@ -613,7 +613,7 @@ def adaptive_avg_pool2d(input: Value, output_size: Any) -> Value:
     sizes = _target("adaptive_avg_pool2d", input, output_size)
     shape = input.shape
     if 0 in sizes or input.size == 0:
-        return full((*shape[:-2], *sizes), 0, input.dtype)
+        return full((*shape[:-2], *sizes), 0, input.dtype, input.device)
     if all(n % out == 0 for n, out in zip(shape[-2:], sizes)):
         if sizes == shape[-2:]:
             return input
@@ -660,8 +660,8 @@ def adaptive_max_pool2d(input: Value, output_size: Any, return_indices: bool = F
     """The largest elements of output_size nearly equal parts of (N, C, H, W) or (C, H, W)."""
     sizes = _target("adaptive_max_pool2d", input, output_size)
     if 0 in sizes or input.size == 0:
-        values = full((*input.shape[:-2], *sizes), 0, input.dtype)
-        return (values, full(values.shape, 0, dtypes.int64)) if return_indices else values
+        values = full((*input.shape[:-2], *sizes), 0, input.dtype, input.device)
+        return (values, full(values.shape, 0, dtypes.int64, input.device)) if return_indices else values
     if all(n % out == 0 for n, out in zip(input.shape[-2:], sizes)):
         kernel = (input.shape[-2] // sizes[0], input.shape[-1] // sizes[1])
         return max_pool2d(input, kernel, kernel, return_indices=return_indices)

@@ -259,7 +259,7 @@ def _extreme_with_index(arg: Op, all_: Op, elementwise: Any, input: Value, args:
         return all_(input, attrs=(axes_of(None, input.ndim), False, input.dtype))
     axis = axis_of(dim, input.ndim)
     if input.ndim == 0:
-        return named(all_.name[1:], input, full((), 0, dtypes.int64))
+        return named(all_.name[1:], input, full((), 0, dtypes.int64, input.device))
     if input.shape[axis] == 0:
         raise IndexError(f"{all_.name[1:]}(): Expected reduction dim {axis} to have non-zero size.")
     indices = arg(input, attrs=(axis, True))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from luchina import dtypes
 from luchina.compiler import prims
+from luchina.devices import device
 from luchina.dtypes import dtype
 from luchina.graph.value import Op, Spec, Value, scalar
 
@@ -56,9 +57,9 @@ def as_value(x: Any) -> Value:
     raise TypeError(f"expected a Tensor or a number, not {type(x).__name__}")
 
 
-def full(shape: tuple[int, ...], number: float | int, d: dtype) -> Value:
-    """A constant Value that costs nothing until it is used."""
-    return FULL(attrs=(shape, number, d))
+def full(shape: tuple[int, ...], number: float | int, d: dtype, where: device | None = None) -> Value:
+    """A constant Value that costs nothing until it is used: on a device, or where it is used."""
+    return FULL(attrs=(shape, number, d) if where is None else (shape, number, d, where))
 
 
 def axis_of(dim: int, ndim: int) -> int:
@@ -120,8 +121,8 @@ def broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(result))
 
 
-def _lower_full(shape: tuple[int, ...], number: float | int, d: dtype) -> Any:
+def _lower_full(shape: tuple[int, ...], number: float | int, d: dtype, where: device | None = None) -> Any:
     return prims.const(number, d.name, shape)
 
 
-FULL = Op("full", lambda shape, number, d: Spec(shape, d), _lower_full)
+FULL = Op("full", lambda shape, number, d, where=None: Spec(shape, d), _lower_full)

@@ -83,7 +83,7 @@ def topk(input: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool
     if not 0 <= k <= n:
         raise RuntimeError("selected index k out of range")
     if not input.ndim:
-        return named("topk", clone(input), full((), 0, dtypes.int64))
+        return named("topk", clone(input), full((), 0, dtypes.int64, input.device))
     indices = _head(ARGSORT(input, attrs=(axis, largest)), axis, 0, k)
     return named("topk", gather(input, axis, indices), indices)
 
@@ -104,7 +104,7 @@ def kthvalue(input: Value, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     if not 1 <= k <= (input.shape[axis] if input.ndim else 1):
         raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(axis))
     if not input.ndim:
-        return named("kthvalue", clone(input), full((), 0, dtypes.int64))
+        return named("kthvalue", clone(input), full((), 0, dtypes.int64, input.device))
     return _pick("kthvalue", input, ARGSORT(input, attrs=(axis, False)), axis, k - 1, keepdim)
 
 
@@ -142,12 +142,12 @@ def median(input: Value, dim: int | None = None, keepdim: bool = False) -> Any:
         flat = reshape(input, (input.size,))
         if not input.size:
             if not input.dtype.is_floating_point:
-                return full((), dtypes.iinfo(input.dtype).min, input.dtype)
-            return full((), float("nan"), input.dtype)
+                return full((), dtypes.iinfo(input.dtype).min, input.dtype, input.device)
+            return full((), float("nan"), input.dtype, input.device)
         return MEDIAN(flat)
     axis = axis_of(dim, input.ndim)
     if not input.ndim:
-        return named("median", clone(input), full((), 0, dtypes.int64))
+        return named("median", clone(input), full((), 0, dtypes.int64, input.device))
     n = input.shape[axis]
     if n == 0:
         raise IndexError(f"median(): Expected reduction dim {axis} to have non-zero size.")
@@ -167,7 +167,7 @@ def mode(input: Value, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent element along ``dim``, the smallest of equals; found on the host."""
     axis = axis_of(dim, input.ndim)
     if not input.ndim:
-        return named("mode", clone(input), full((), 0, dtypes.int64))
+        return named("mode", clone(input), full((), 0, dtypes.int64, input.device))
     if not input.shape[axis]:
         raise IndexError(f"mode(): Expected reduction dim {axis} to have non-zero size.")
     array = np.moveaxis(host(cast(input, dtypes.float64) if input.dtype.is_floating_point else input), axis, -1)
@@ -175,7 +175,7 @@ def mode(input: Value, dim: int = -1, keepdim: bool = False) -> Any:
     for place in np.ndindex(found.shape):
         values, counts = np.unique(array[place], return_counts=True)
         found[place] = np.flatnonzero(array[place] == values[counts.argmax()])[-1]
-    index = constant(np.expand_dims(found, axis), dtypes.int64)
+    index = constant(np.expand_dims(found, axis), dtypes.int64, input.device)
     return _pick("mode", input, index, axis, 0, keepdim)
 
 
@@ -186,7 +186,7 @@ def _running(name: str, input: Value, dim: int, op: str) -> Any:
     """The running extreme and where it stands: the index of the last element that equals it so far."""
     axis = axis_of(dim, input.ndim)
     if not input.ndim:
-        return named(name, clone(input), full((), 0, dtypes.int64))
+        return named(name, clone(input), full((), 0, dtypes.int64, input.device))
     indices = RUNNING_INDEX(input, attrs=(axis, op))
     return named(name, gather(input, axis, indices), indices)
 
@@ -231,12 +231,12 @@ def unique(
         raise RuntimeError("unique of bfloat16 is not there yet: convert to float32")
     array = host(input)
     values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
-    results = [constant(values, input.dtype)]
+    results = [constant(values, input.dtype, input.device)]
     if return_inverse:
         shape = input.shape if dim is None else (input.shape[dim],)
-        results.append(constant(inverse.reshape(shape), dtypes.int64))
+        results.append(constant(inverse.reshape(shape), dtypes.int64, input.device))
     if return_counts:
-        results.append(constant(counts, dtypes.int64))
+        results.append(constant(counts, dtypes.int64, input.device))
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -325,7 +325,7 @@ def bincount(input: Value, weights: Value | None = None, minlength: int = 0) -> 
     source = full(input.shape, 1, dtypes.int64) if weights is None else weights
     if weights is not None and weights.dtype is not dtypes.float32:
         source = cast(weights, dtypes.float64)
-    return scatter_add(full((n,), 0, source.dtype), 0, cast(input, dtypes.int64), source)
+    return scatter_add(full((n,), 0, source.dtype, input.device), 0, cast(input, dtypes.int64), source)
 
 
 @public()
@@ -345,7 +345,7 @@ def histc(input: Value, bins: int = 100, min: float = 0, max: float = 0) -> Valu
     if min == max:
         min, max = min - 1, max + 1
     counts = np.histogram(array, bins, (min, max))[0]
-    return cast(constant(counts.astype(np.int64), dtypes.int64), input.dtype)
+    return cast(constant(counts.astype(np.int64), dtypes.int64, input.device), input.dtype)
 
 
 @public()
@@ -366,10 +366,10 @@ def unique_consecutive(
     if n:
         first[1:] = (rows[1:] != rows[:-1]).reshape(n - 1, -1).any(1)
     starts = np.flatnonzero(first)
-    results = [constant(np.moveaxis(rows[starts], 0, axis), input.dtype)]
+    results = [constant(np.moveaxis(rows[starts], 0, axis), input.dtype, input.device)]
     if return_inverse:
         inverse = (np.cumsum(first) - 1).reshape(input.shape if dim is None else (n,))
-        results.append(constant(inverse.astype(np.int64), dtypes.int64))
+        results.append(constant(inverse.astype(np.int64), dtypes.int64, input.device))
     if return_counts:
-        results.append(constant(np.diff(np.append(starts, n)).astype(np.int64), dtypes.int64))
+        results.append(constant(np.diff(np.append(starts, n)).astype(np.int64), dtypes.int64, input.device))
     return results[0] if len(results) == 1 else tuple(results)

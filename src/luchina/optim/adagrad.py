@@ -72,7 +72,7 @@ class Adagrad(Optimizer):
         for group in self.param_groups:
             for param in group["params"]:
                 self.state[param] = {
-                    "step": luchina.tensor(0.0, dtype=luchina.float32),
+                    "step": luchina.tensor(0.0, dtype=luchina.float32, device="cpu"),
                     "sum": luchina.full_like(param, initial_accumulator_value).detach(),
                 }
 

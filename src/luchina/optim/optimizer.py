@@ -217,7 +217,7 @@ class Optimizer:
         for param in params:
             state = self.state[param]
             if not state:
-                state["step"] = luchina.tensor(0.0, dtype=luchina.float32)
+                state["step"] = luchina.tensor(0.0, dtype=luchina.float32, device="cpu")
                 for name in names:
                     mu = name == "mu_product"
                     state[name] = luchina.tensor(1.0, dtype=luchina.float32) if mu else luchina.zeros_like(param)
@@ -245,7 +245,7 @@ class Optimizer:
         for param in params:
             step = self.state[param]["step"]
             if not isinstance(step, luchina.Tensor):
-                step = self.state[param]["step"] = luchina.tensor(float(step))
+                step = self.state[param]["step"] = luchina.tensor(float(step), device="cpu")
             known = counts.get(id(param))
             fresh = known is None or known[0] is not step or known[1] != step._version
             n = (int(step.item()) if fresh else known[2]) + 1  # type: ignore[index]

@@ -8,6 +8,7 @@ allocations a kernel may reach through pointers that lie in memory (``FINE_GRAIN
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 from luchina.compiler.kernel import Kernel
 from luchina.runtime import cache
+from luchina.runtime.buffers import NoMemory
 
 MAX_SCRATCH = 1 << 26
 """Bytes of scratch memory of all work items of a launch together."""
@@ -27,7 +29,7 @@ class NoDevice(RuntimeError):
     """There is no usable OpenCL device; the message says what is missing."""
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemory(NoMemory):
     """The device cannot give as much memory."""
 
 
@@ -147,7 +149,7 @@ class OpenCL:
         limit = self._device.max_mem_alloc_size
         if nbytes > limit:
             raise OutOfMemory(f"{self.name} out of memory: tried to allocate {nbytes} bytes, at most {limit} at once")
-        flags = cl.svm_mem_flags.READ_WRITE
+        flags = cl.svm_mem_flags.READ_WRITE | cl.svm_mem_flags.SVM_FINE_GRAIN_BUFFER
         try:
             memory = cl.SVMAllocation(self._context, max(nbytes, 1), ALIGNMENT, flags, self._queue)
         except (cl.MemoryError, cl.Error) as error:
@@ -157,21 +159,18 @@ class OpenCL:
             ) from None
         return Buffer(memory, nbytes)
 
-    def upload(self, data: bytes) -> Buffer:
-        """A new buffer that holds ``data``."""
-        buffer = self.allocate(len(data))
-        if data:
-            cl = _opencl()
-            cl.enqueue_copy(self._queue, buffer._memory, bytearray(data), is_blocking=True)
+    def upload(self, data: bytes | bytearray | memoryview) -> Buffer:
+        """A new buffer that holds ``data``. The host writes it: nothing that runs now knows the buffer."""
+        size = len(data)
+        buffer = self.allocate(size)
+        if size:
+            memoryview((ctypes.c_ubyte * size).from_address(buffer.ptr)).cast("B")[:] = data
         return buffer
 
-    def download(self, buffer: Buffer) -> bytes:
-        """The contents of a buffer, once everything before has run."""
-        data = bytearray(buffer.nbytes)
-        if data:
-            cl = _opencl()
-            cl.enqueue_copy(self._queue, data, buffer._memory, byte_count=len(data), is_blocking=True)
-        return bytes(data)
+    def download(self, buffer: Any) -> bytes:
+        """The contents of a buffer, or of a window on one, once everything before has run."""
+        self.synchronize()
+        return ctypes.string_at(buffer.ptr, buffer.nbytes)
 
     def synchronize(self) -> None:
         """Wait until all that was launched has run."""

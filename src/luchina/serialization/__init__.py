@@ -20,8 +20,11 @@ import numpy as np
 
 from luchina import creation
 from luchina.devices import device as Device
+from luchina.devices import resolve
 from luchina.dtypes import dtype
-from luchina.runtime import buffers
+from luchina.ops.transfer import to_device
+from luchina.runtime import accelerators, buffers
+from luchina.runtime.accelerators import on_host
 from luchina.serialization.archive import ALIGNMENT, Reader, Writer, native_order
 from luchina.serialization.atomic import is_path, replacing
 from luchina.serialization.pickler import Pickler
@@ -90,10 +93,13 @@ def _write(file: IO[bytes], structure: bytes, storages: list[Storage]) -> None:
 
 
 def _memory(storage: Storage) -> memoryview:
-    """A storage's bytes; ``storage`` must outlive the view."""
+    """A storage's bytes, or a copy of them if they lie on a device; ``storage`` must outlive the view."""
     value = storage.realize()
     assert value.buffer is not None
-    return buffers.memory(value.buffer)[: storage.nbytes]
+    block = on_host(value.buffer)
+    if block is not value.buffer:
+        return memoryview(bytes(buffers.memory(block)[: storage.nbytes]))
+    return buffers.memory(block)[: storage.nbytes]
 
 
 def load(
@@ -213,7 +219,7 @@ class _Storages:
         offset = self.reader.offset(member) if self.map is not None and count else None
         if offset is not None and offset % d.itemsize == 0:
             return creation.frombuffer(self.map, dtype=d, count=count, offset=offset)._storage
-        storage = creation.empty(count, dtype=d)._storage
+        storage = creation.empty(count, dtype=d, device="cpu")._storage
         memory = _memory(storage)
         self.reader.read_into(member, memory)
         if self.swap and d.itemsize > 1:
@@ -250,7 +256,10 @@ def _place(storage: Storage, location: Any) -> Storage:
     place = str(location)
     if place == "cpu":
         return storage
-    if place.partition(":")[0] == "cuda":
+    kind = place.partition(":")[0]
+    if accelerators.count(kind):
+        return Storage(to_device(storage.value, resolve(place)))
+    if kind == "cuda":
         raise RuntimeError(
             "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is "
             "False. If you are running "
@@ -260,6 +269,5 @@ def _place(storage: Storage, location: Any) -> Storage:
         )
     raise RuntimeError(
         f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with "
-        f"{place}). What is there: "
-        "'cpu'; map_location='cpu' puts all tensors there."
+        f"{place}). What is there: {accelerators.present()}; map_location='cpu' puts all tensors on the CPU."
     )

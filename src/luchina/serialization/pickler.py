@@ -267,7 +267,7 @@ class Pickler:
         self._str("storage")
         self._global("torch", STORAGE_NAMES[d])
         self._str(key)
-        self._str("cpu")
+        self._str(str(storage.device))
         self._int(storage.value.size)
         self._out.append(pickle.TUPLE + pickle.BINPERSID)
 

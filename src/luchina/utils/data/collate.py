@@ -20,7 +20,7 @@ def plain(array: np.ndarray, d: dtypes.dtype) -> Tensor:
     """A new host array as a tensor, which takes over its memory."""
     array = np.ascontiguousarray(array)
     if not array.size:
-        return luchina.empty(array.shape, dtype=d)
+        return luchina.empty(array.shape, dtype=d, device="cpu")
     return wrap_value(from_buffer(buffers.from_numpy(array), array.shape, d))
 
 
@@ -28,14 +28,14 @@ def _stacked(batch: Sequence[Tensor]) -> Tensor:
     first = batch[0]
     if any(t.requires_grad for t in batch) or any(t.dtype is not first.dtype for t in batch):
         return luchina.stack(list(batch), 0)
-    if any(t.shape != first.shape for t in batch):
+    if any(t.shape != first.shape or t.device.type != "cpu" for t in batch):
         return luchina.stack(list(batch), 0)  # raises PyTorch's error
     return plain(np.stack([t._array() for t in batch]), first.dtype)
 
 
 def take_rows(tensor: Tensor, indices: list[int]) -> Tensor:
     """Rows of a tensor as a new one: what stacking its items one by one would give."""
-    if tensor.requires_grad:
+    if tensor.requires_grad or tensor.device.type != "cpu":
         return luchina.stack([tensor[i] for i in indices], 0)
     return plain(tensor._array()[np.asarray(indices, np.intp)], tensor.dtype)
 

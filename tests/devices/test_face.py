@@ -1,0 +1,203 @@
+"""Devices as a program sees them: PyTorch's rules of ``device=``, ``to``, mixing, looking and gradients."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import numpy as np
+import pytest
+
+import luchina as torch
+from luchina import nn
+
+
+def test_a_device_has_a_number_and_is_one_object(where: torch.device) -> None:
+    assert torch.ones(1, device="opencl").device is where
+    assert torch.ones(1, device="opencl:0").device is where
+    assert torch.ones(1, device=torch.device("opencl", 0)).device is where
+    assert (where.type, where.index) == ("opencl", 0)
+    assert torch.ones(1, device=where).get_device() == 0
+    assert torch.ones(1).get_device() == -1 and torch.ones(1).is_cpu
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda d: torch.tensor([1.0, 2.0], device=d),
+        lambda d: torch.zeros(2, 3, device=d),
+        lambda d: torch.ones(2, dtype=torch.bfloat16, device=d),
+        lambda d: torch.full((2,), 7, device=d),
+        lambda d: torch.arange(5, device=d),
+        lambda d: torch.linspace(0, 1, 5, device=d),
+        lambda d: torch.eye(3, device=d),
+        lambda d: torch.as_tensor([1, 2], device=d),
+        lambda d: torch.empty(3, 4, device=d).zero_(),
+        lambda d: torch.tril_indices(3, 3, device=d),
+        lambda d: torch.zeros(0, 3, device=d),
+        lambda d: torch.ones(2, device=d).new_full((3,), 5.0),
+        lambda d: torch.ones_like(torch.zeros(2, 3, device=d).t()),
+        lambda d: torch.logspace(0, 2, 3, device=d),
+    ],
+)
+def test_creation(where: torch.device, make: object) -> None:
+    there, here = make(where), make("cpu")
+    assert there.device is where and here.device == torch.device("cpu")
+    assert there.dtype is here.dtype and there.stride() == here.stride()
+    assert torch.equal(there.cpu(), here)
+    assert repr(there).replace(", device='opencl:0'", "") == repr(here)
+
+
+def test_default_device(where: torch.device) -> None:
+    with torch.device("opencl"):
+        assert torch.zeros(1).device is where
+        assert nn.Linear(2, 2).weight.device is where
+        assert torch.from_numpy(np.ones(1)).device.type == "cpu"
+        with torch.device("cpu"):
+            assert torch.zeros(1).device.type == "cpu"
+    assert torch.zeros(1).device.type == "cpu"
+    torch.set_default_device("opencl")
+    try:
+        assert torch.get_default_device() is where and torch.arange(3).device is where
+    finally:
+        torch.set_default_device(None)
+    assert torch.zeros(1).device.type == "cpu"
+
+
+def test_moves(where: torch.device) -> None:
+    x = torch.arange(6.0).reshape(2, 3)
+    y = x.to(where)
+    assert y.device is where and y.to(where) is y and y.to("cpu", torch.float64).dtype is torch.float64
+    assert x.to(y).device is where and y.cpu().tolist() == x.tolist()
+    assert x.to("opencl", non_blocking=True, copy=True).tolist() == x.tolist()
+    assert x.t().to(where).stride() == x.t().stride()
+    assert x[:, 1:].to(where).tolist() == x[:, 1:].tolist()
+    assert torch.zeros(2, 3, device=where).copy_(x).tolist() == x.tolist()
+    assert torch.zeros(2, 3).copy_(y).tolist() == x.tolist()
+    assert x.type_as(y).device is where
+
+
+def test_mixing_is_an_error_that_names_both_and_the_layer(where: torch.device) -> None:
+    x = torch.ones(2, 3, device=where)
+    with pytest.raises(RuntimeError, match=r"same device.* \(float32\[2, 3\] on opencl:0 and float32\[3\] on cpu"):
+        x + torch.ones(3)
+    with pytest.raises(RuntimeError, match=r"same device.*\n  in layer '1' \(Linear\(in_features=3"):
+        nn.Sequential(nn.ReLU(), nn.Linear(3, 2))(x)
+    with pytest.raises(RuntimeError, match="same device"):
+        x.add_(torch.ones(3))
+    with pytest.raises(RuntimeError, match="same device"):
+        torch.cat([x, torch.ones(1, 3)])
+    assert (x + 1).tolist() == [[2.0] * 3] * 2  # the process and the devices go on
+
+
+def test_zero_dim_tensors_of_the_cpu_mix(where: torch.device) -> None:
+    x = torch.tensor([1.0, 2.0], device=where)
+    two = torch.tensor(2.0)
+    for result in (x * two, two * x, x * (torch.ones(3).sum() - 1), torch.where(x > 1, x * two, x + x)):
+        assert result.device is where and result.tolist() == [2.0, 4.0]
+    scale = torch.tensor(3.0, requires_grad=True)
+    w = torch.tensor([1.0, 2.0], device=where, requires_grad=True)
+    (w * scale).sum().backward()
+    assert scale.grad.device.type == "cpu" and scale.grad.item() == 3.0
+    assert w.grad.device is where and w.grad.tolist() == [3.0, 3.0]
+
+
+def test_looking(where: torch.device) -> None:
+    x = torch.tensor([[1.5, -2.0]], device=where)
+    assert x[0, 1].item() == -2.0 and x.tolist() == [[1.5, -2.0]] and float(x[0, 0]) == 1.5
+    assert bool((x > -3).all()) and f"{x.sum():.2f}" == "-0.50"
+    with pytest.raises(TypeError, match="can't convert opencl:0 device type tensor to numpy"):
+        x.numpy()
+    with pytest.raises(TypeError, match="can't convert opencl:0"):
+        np.asarray(x)
+    assert x.numpy(force=True).tolist() == x.tolist()
+
+
+def test_views_and_writes(where: torch.device) -> None:
+    def program(device: object) -> list:
+        x = torch.arange(24.0, device=device).reshape(4, 6)
+        x[1] = 0
+        x[:, 2] += 10
+        x[2, 3] = 5
+        x.t()[0].mul_(2)
+        x[x > 20] = -1
+        x[torch.tensor([0, 3], device=device)] -= 1
+        rows = x[torch.tensor([1, 1, 0], device=device)]
+        window = x[1:3, ::2]
+        window.zero_()
+        return [x.tolist(), rows.tolist(), x[x < 0].tolist(), window.flatten().tolist(), x.view(-1)[5:9].tolist()]
+
+    assert program(where) == program("cpu")
+
+
+def test_an_index_of_the_cpu_takes_rows_of_a_device(where: torch.device) -> None:
+    x = torch.arange(6.0, device=where).reshape(3, 2)
+    assert x[torch.tensor([2, 0])].tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    x[torch.tensor([True, False, False])] = 9
+    assert x.tolist() == [[9.0, 9.0], [2.0, 3.0], [4.0, 5.0]]
+
+
+def test_gradients_move_back(where: torch.device) -> None:
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = (x * 2).to(where)
+    (y * y).sum().backward()
+    assert x.grad.device.type == "cpu" and x.grad.tolist() == [8.0, 16.0]
+    assert y.grad_fn.name() == "ToCopyBackward0"
+    a = torch.tensor([1.0, 2.0], device=where, requires_grad=True)
+    (g,) = torch.autograd.grad((a**3).sum(), a, create_graph=True)
+    g.sum().backward()
+    assert a.grad.device is where and a.grad.tolist() == [6.0, 12.0]
+
+
+def test_two_devices_in_one_training_loop(where: torch.device) -> None:
+    def losses(second: object) -> list[float]:
+        torch.manual_seed(0)
+        first, last = nn.Linear(3, 4), nn.Linear(4, 1).to(second)
+        optimizer = torch.optim.Adam([*first.parameters(), *last.parameters()], lr=0.1)
+        x, y = torch.randn(8, 3), torch.randn(8, 1)
+        seen = []
+        for _ in range(5):
+            loss = ((last(first(x).tanh().to(second)) - y.to(second)) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            seen.append(loss.item())
+        return seen
+
+    assert losses(where) == pytest.approx(losses("cpu"), rel=1e-4)
+
+
+def test_copies_and_files(where: torch.device) -> None:
+    x = torch.arange(6.0, device=where).reshape(2, 3).t()
+    for again in (copy.deepcopy(x), pickle.loads(pickle.dumps(x)), x.clone(), x.detach()):
+        assert again.device is where and again.tolist() == x.tolist() and again.stride() == x.stride()
+    file = io.BytesIO()
+    model = nn.Linear(3, 2).to(where)
+    torch.save({"x": x, "model": model.state_dict()}, file)
+    for location, device in ((None, where), ("cpu", torch.device("cpu")), ({"opencl:0": "cpu"}, torch.device("cpu"))):
+        file.seek(0)
+        loaded = torch.load(file, map_location=location)
+        assert loaded["x"].device == device and loaded["x"].tolist() == x.tolist()
+        other = nn.Linear(3, 2)
+        other.load_state_dict(loaded["model"])
+        assert other.weight.device.type == "cpu" and other.weight.tolist() == model.weight.tolist()
+    file.seek(0)
+    file = io.BytesIO()
+    torch.save(x.cpu(), file)
+    file.seek(0)
+    assert torch.load(file, map_location="opencl").device is where
+
+
+def test_a_device_that_is_not_there(where: torch.device) -> None:
+    with pytest.raises(RuntimeError, match=r"'opencl:7' is not available: .*What is there: 'cpu', 'opencl:0'"):
+        torch.ones(1, device="opencl:7")
+    with pytest.raises(RuntimeError, match=r"'mps:0' is not available. What is there: 'cpu', 'opencl:0'"):
+        torch.ones(1).to("mps")
+
+
+def test_out_of_memory_leaves_everything_usable(where: torch.device) -> None:
+    small = torch.ones(4, device=where)
+    with pytest.raises(RuntimeError, match=r"opencl:0 out of memory: tried to allocate \d+ bytes"):
+        (small[:1].expand(1 << 38) + 1)[0].item()
+    assert (small + 1).tolist() == [2.0] * 4 and (torch.ones(2) + 1).tolist() == [2.0] * 2
