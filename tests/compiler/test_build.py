@@ -39,7 +39,7 @@ def run(outputs, arrays, scalars=(), donated=()):
     for buffer, array in zip(held, arrays):
         buffer.bytes[GUARD : GUARD + buffer.nbytes] = np.ascontiguousarray(array).tobytes()
 
-    def allocate(nbytes):
+    def allocate(nbytes, spare=1.0):
         held.append(Guarded(nbytes))
         return held[-1]
 

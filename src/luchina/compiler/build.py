@@ -9,6 +9,7 @@ from luchina.compiler import jit
 from luchina.compiler.attention.plan import choose_layouts
 from luchina.compiler.memory import drop_dead, plan_arena, take_over
 from luchina.compiler.prims import Node
+from luchina.compiler.recompute import recompute
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
 from luchina.compiler.task import Task
@@ -19,6 +20,8 @@ from luchina.runtime.program import KernelCall, Program
 def compile(outputs: Sequence[Node], donated: Sequence[int] = ()) -> Executable:
     """Plan ``outputs`` and compile what is new; see ``docs/architecture.md``."""
     scheduler = Scheduler(choose_layouts(simplify(outputs)), donated)
+    if (again := recompute(scheduler)) is not None:
+        scheduler = Scheduler(again.outputs, donated, again.copies)
     scheduler.plan()
     return Executable(scheduler)
 
@@ -112,7 +115,7 @@ class Executable:
             buffer = buffers[slot] = inputs[index]
             table[slot] = buffer.ptr
         if self.arena_bytes:
-            arena = allocate(self.arena_bytes)
+            arena = allocate(self.arena_bytes, spare=8)
             start = arena.ptr
             for slot, offset in self._temps:
                 table[slot] = start + offset

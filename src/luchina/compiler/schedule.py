@@ -40,8 +40,11 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
 
     builder = LoopBuilder
 
-    def __init__(self, outputs: Sequence[Node], donated: Sequence[int] = ()) -> None:
+    def __init__(
+        self, outputs: Sequence[Node], donated: Sequence[int] = (), copies: frozenset[int] = frozenset()
+    ) -> None:
         self.outputs = list(outputs)
+        self.copies = copies
         self.donated = frozenset(donated)
         self.tasks: list[Task] = []
         self.storages: list[Storage] = []
@@ -129,7 +132,8 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
             cheap = not mine.dear and mine.weight <= MAX_REPEATED and len(large) <= 1
             shared = uses.get(key, 0) > 1 and not cheap
             long = mine.weight > MAX_INLINED or mine.depth > MAX_INLINED
-            if key in roots or shared or long or (mine.dear and key in stretched):
+            kept = (shared or (mine.dear and key in stretched)) and key not in self.copies
+            if key in roots or kept or long:
                 roots.add(key)
                 inlined[key] = _Inlined(frozenset((key,)))
         return roots
@@ -157,7 +161,11 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
         for root in roots:
             for reader in self.readers[id(root)]:
                 reads[number[reader]].append(root)
+        followers = self._followers(roots, number)
         waiting = [len(sources) for sources in reads]
+        for following in followers.values():
+            for i in following:
+                waiting[i] += 1
         ready: list[int] = []
         untried: list[int] = []  # a heap: those whose groups have changed since they were tried
         by_source: dict[int, list[int]] = {}
@@ -198,8 +206,7 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
                 for i in sorted({i for source in group.touched for i in by_source.get(source, ())}):
                     if id(roots[i]) not in done:
                         heapq.heappush(untried, i)
-            for reader in self.readers[id(root)]:
-                at = number[reader]
+            for at in (*(number[reader] for reader in self.readers[id(root)]), *followers.get(chosen, ())):
                 waiting[at] -= 1
                 if not waiting[at]:
                     admit(at)
@@ -210,6 +217,36 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
                 self.write(node, contiguous(self.results[position], node.shape))
         self._touching.clear()
         self._changed.clear()
+
+    def _followers(self, roots: list[Node], number: dict[int, int]) -> dict[int, list[int]]:
+        """For a root, the copies that wait for it: a copy is made beside the first late reader of what it reads itself,
+        else when what its own first reader takes beside it is there (numbers of roots)."""
+        followers: dict[int, list[int]] = {}
+        sources: dict[int, list[int]] = {}
+        if self.copies:
+            for i, root in enumerate(roots):
+                for reader in self.readers[id(root)]:
+                    sources.setdefault(number[reader], []).append(i)
+        for i, root in enumerate(roots):
+            readers = [number[reader] for reader in self.readers[id(root)]]
+            if id(root) not in self.copies or not readers:
+                continue
+            beside = [s for s in sources[min(readers)] if id(roots[s]) not in self.copies]
+            if not beside:
+                continue
+            start = max(beside)
+            behind = set(readers)  # what depends on the copy
+            stack = list(readers)
+            while stack:
+                for reader in self.readers[id(roots[stack.pop()])]:
+                    if number[reader] not in behind:
+                        behind.add(number[reader])
+                        stack.append(number[reader])
+            large = [s for s in sources.get(i, ()) if 4 * roots[s].size >= root.size]
+            others = {number[reader] for s in large for reader in self.readers[id(roots[s])]}
+            others = {o for o in others - behind if o > start and id(roots[o]) not in self.copies}
+            followers.setdefault(min(others, default=start), []).append(i)
+        return followers
 
     def _close_complete(self, done: set[int]) -> None:
         """Make the kernels that nothing more can join, so that what they read is freed early and still in cache."""

@@ -18,6 +18,7 @@ from luchina.runtime import guard
 ALIGNMENT = 64
 POOL_LIMIT = 1 << 30
 """Bytes of unused blocks that are kept; what is freed beyond them returns to the system."""
+_LARGE = 1 << 20
 _HUGE = 1 << 21
 _ADVICE_HUGE_PAGES = 14
 GUARDED = bool(guard.MODE)
@@ -65,8 +66,11 @@ class Buffer:
         return f"<Buffer of {self.nbytes} bytes at {self.ptr:#x}>"
 
 
-def allocate(nbytes: int) -> Buffer:
+def allocate(nbytes: int, spare: float = 1.25) -> Buffer:
     """A buffer of ``nbytes`` bytes with unspecified content.
+
+    A large one may be a block that was kept and has up to ``spare`` times its size: what is needed for the time of one
+    run only can do with any.
 
     Raises:
         NoMemory: if the system has no such memory; nothing else is affected.
@@ -86,11 +90,23 @@ def allocate(nbytes: int) -> Buffer:
         ptr = _pool[size].pop()
         _pooled -= size
     except LookupError:
-        ptr = _from_system(nbytes, size)
+        found = _larger(size, spare) if size >= _LARGE else 0
+        if found:
+            size = found
+            ptr = _pool[size].pop()
+            _pooled -= size
+        else:
+            ptr = _from_system(nbytes, size)
     _in_use += size
     if _in_use > _peak:
         _peak = _in_use
     return Buffer(ptr, nbytes, size)
+
+
+def _larger(size: int, spare: float) -> int:
+    """The least size of a block that is kept and at least as large; 0 if that is more than ``spare`` times as much."""
+    fitting = [kept for kept, blocks in _pool.items() if blocks and size <= kept <= spare * size]
+    return min(fitting, default=0)
 
 
 def _allocate_guarded(nbytes: int) -> Buffer:
