@@ -118,6 +118,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("luchina.printing").set_printoptions
     if name in ("set_num_threads", "get_num_threads"):
         return getattr(importlib.import_module("luchina.runtime.threads"), name)
+    if name == "OutOfMemoryError":
+        return importlib.import_module("luchina.runtime.caching").OutOfMemoryError
     if name in _FROM_AMP:
         return getattr(importlib.import_module("luchina.amp"), name)
     raise AttributeError(f"module 'luchina' has no attribute '{name}'")

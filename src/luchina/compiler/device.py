@@ -39,6 +39,7 @@ class Device(Protocol):
     def upload(self, data: bytes) -> DeviceBuffer: ...
     def load(self, kernels: Sequence[Kernel]) -> list[Any]: ...
     def launch(self, code: Any, table: DeviceBuffer, params: DeviceBuffer, blocks: int, scratch: int) -> None: ...
+    def use(self, buffer: Any) -> None: ...
     def text(self, kernel: Kernel) -> str: ...
 
 
@@ -109,9 +110,14 @@ def compile_for(device: Device, outputs: Sequence[Node], donated: Sequence[int] 
         missing = _MISSING.get(node.op) or (_MISSING["random"] if node.op.startswith("random") else None)
         if missing:
             raise NotImplementedError(f"device {device.name!r} does not have {missing} yet (primitive {node.op!r})")
+    return DeviceExecutable(device, plan(outputs, donated))
+
+
+def plan(outputs: Sequence[Node], donated: Sequence[int] = ()) -> DeviceScheduler:
+    """The kernels of a program for devices, in order."""
     scheduler = DeviceScheduler(simplify(expand_contractions(simplify(outputs))), donated)
     scheduler.plan()
-    return DeviceExecutable(device, scheduler)
+    return scheduler
 
 
 class DeviceKernelInfo(KernelInfo):
@@ -126,7 +132,10 @@ class DeviceKernelInfo(KernelInfo):
         return self._device.text(self._kernel)
 
     def assembly(self) -> str:
-        raise NotImplementedError(f"the driver of {self._device.name!r} does not show its machine code")
+        """The driver's language, where it is text (PTX)."""
+        if not hasattr(self._device, "assembly"):
+            raise NotImplementedError(f"the driver of {self._device.name!r} does not show its machine code")
+        return self._device.assembly(self._kernel)
 
 
 class DeviceExecutable:
@@ -149,6 +158,7 @@ class DeviceExecutable:
         self._storages = scheduler.storages
         self._results = [storage.slot for storage in scheduler.results]
         self._places = scheduler.scalar_places
+        self._table: tuple[bytes, Any] = (b"", None)
 
     def run(self, inputs: Sequence[Any], scalars: Sequence[float | int] = ()) -> list[Any]:
         """Buffers with the outputs: new ones, or donated inputs that were written over."""
@@ -169,9 +179,13 @@ class DeviceExecutable:
                 buffer = device.allocate(storage.nbytes)
             else:
                 buffer = device.upload(self._scalars(scalars))
+            device.use(buffer)
             held[storage.slot] = buffer
             table[storage.slot] = buffer.ptr
-        entries = device.upload(_words(table))
+        words = _words(table)
+        if words != self._table[0]:  # a training step often finds its memory where it was
+            self._table = (words, device.upload(words))
+        entries = self._table[1]
         for code, params, blocks, scratch in self._calls:
             if blocks:
                 device.launch(code, entries, params, blocks, scratch)

@@ -185,6 +185,7 @@ class OpenCL:
     def _load(self, kernel: Kernel) -> Any:
         from luchina.compiler import jit
         from luchina.compiler.targets import spirv
+        from luchina.compiler.targets.items import ENTRY
 
         cl = _opencl()
         digest = cache.digest(jit.environment(spirv.SPIRV), kernel.name, kernel.key, self.description)
@@ -200,7 +201,7 @@ class OpenCL:
             except cl.Error as error:
                 raise RuntimeError(f"the driver of {self.name} refuses {kernel!r}: {error}") from None
             cache.store(digest, program.get_info(cl.program_info.BINARIES)[0])
-        made = self._kernels[kernel.key] = (cl.Kernel(program, spirv.ENTRY), getattr(kernel, "group", 1))
+        made = self._kernels[kernel.key] = (cl.Kernel(program, ENTRY), getattr(kernel, "group", 1))
         return made
 
     def launch(self, code: Any, table: Buffer, params: Buffer, blocks: int, scratch: int) -> None:
@@ -214,11 +215,15 @@ class OpenCL:
             scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
             items = max(1, min(blocks, MAX_SCRATCH // scratch))
             room = self.allocate(items * scratch)
+        share = -(-blocks // items)
         entry, group = code
         with self._lock:
-            entry.set_args(table._memory, params._memory, room._memory, np.int64(blocks), np.int64(scratch))
+            entry.set_args(table._memory, params._memory, room._memory, *map(np.int64, (blocks, share, scratch)))
             local = None if group == 1 else (group,)
             cl.enqueue_nd_range_kernel(self._queue, entry, (items * group,), local)
+
+    def use(self, buffer: Any) -> None:
+        """Tell that what is launched next touches a buffer: there is one queue, in order."""
 
     def text(self, kernel: Kernel) -> str:
         """LLVM IR of a kernel for this device."""

@@ -9,36 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from luchina.compiler.accumulators import CHUNK, Accumulator, ArgAccumulator
-from luchina.compiler.ir import Emitter, Operand, module
-from luchina.compiler.kernel import Kernel, kernel_name
+from luchina.compiler.ir import Operand, module
 from luchina.compiler.loops import Group, Positions, Writer
 from luchina.compiler.loopspec import LoopSpec, is_full
 from luchina.compiler.target import Target
+from luchina.compiler.targets.items import GroupKernel, barrier, local_id
 
 GROUP = 64
 """Work items of a group."""
 
 
-class GroupKernel(Kernel):
-    """A kernel whose block is the work of a group of ``group`` work items."""
-
-    __slots__ = ("group",)
-
-    def __init__(self, key: str, write: Callable[[Target, str], str]) -> None:
-        name = kernel_name(key)
-        super().__init__(name, key, lambda target: write(target, name))
-        self.group = GROUP
-
-
 def rows_kernel(spec: LoopSpec) -> GroupKernel:
     """A loop kernel for groups."""
-    return GroupKernel(f"group {GROUP} {spec}", lambda target, name: emit(spec, target, name))
-
-
-def barrier(e: Emitter) -> None:
-    """Wait for the group, and see what it wrote to local and global memory."""
-    e.declarations["_Z7barrierj"] = "declare void @_Z7barrierj(i32) convergent"
-    e.raw("call void @_Z7barrierj(i32 3) convergent")
+    return GroupKernel(f"group {GROUP} {spec}", GROUP, lambda target, name: emit(spec, target, name))
 
 
 def fits(spec: LoopSpec, extents: list[int]) -> bool:
@@ -66,7 +49,7 @@ class GroupWriter(Writer):
         self.name = name
         self.rooms: dict[str, str] = {}
         e = self.e
-        self.item = e.call("i64", "_Z12get_local_idj", e.const("i32", 0))
+        self.item = local_id(e, target)
         self.is_first = e.icmp("eq", self.item, e.i64(0))
 
     def last_axis(
@@ -97,7 +80,7 @@ class GroupWriter(Writer):
         e = self.e
         for number, value in enumerate(totals):
             self._put(number, value, self.item)
-        barrier(self.e)
+        barrier(self.e, self.target)
         half = GROUP // 2
         while half and totals:
             with e.when(e.icmp("slt", self.item, e.i64(half))):
@@ -110,10 +93,10 @@ class GroupWriter(Writer):
                     for value in joined:
                         self._put(at, value, self.item)
                         at += 1
-            barrier(self.e)
+            barrier(self.e, self.target)
             half //= 2
         results = [self._get(n, value.type, e.i64(0)) for n, value in enumerate(totals)]
-        barrier(self.e)
+        barrier(self.e, self.target)
         return results
 
     def _place(self, number: int, type_: str, index: Operand) -> str:
@@ -136,6 +119,6 @@ class GroupWriter(Writer):
         if self.spec.accesses[a].inner:
             super().store(a, value, positions, group)
             return
-        barrier(self.e)
+        barrier(self.e, self.target)
         with self.e.when(self.is_first):
             super().store(a, value, positions, group)

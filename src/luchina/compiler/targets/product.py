@@ -10,7 +10,8 @@ from luchina.compiler.body import ITEMSIZE, from_storage, register_type, storage
 from luchina.compiler.ir import Emitter, Operand, module
 from luchina.compiler.scatter import _parameters
 from luchina.compiler.target import Target
-from luchina.compiler.targets.groups import GROUP, GroupKernel, barrier
+from luchina.compiler.targets.groups import GROUP
+from luchina.compiler.targets.items import GroupKernel, barrier, local_id
 
 TILE = 16
 ROWS = GROUP // TILE  # rows of a tile that the group touches at once
@@ -19,7 +20,7 @@ EACH = TILE // ROWS  # elements of a tile for each work item
 
 def kernel(dtype: str) -> GroupKernel:
     """``out[b] = x[b] · y[b]`` of contiguous operands; params: three places, then m, n, k, tiles down and across."""
-    return GroupKernel(f"product {TILE} {GROUP} {dtype}", lambda target, name: _emit(dtype, name, target))
+    return GroupKernel(f"product {TILE} {GROUP} {dtype}", GROUP, lambda target, name: _emit(dtype, name, target))
 
 
 def tiles(m: int, n: int) -> tuple[int, int]:
@@ -30,7 +31,7 @@ def tiles(m: int, n: int) -> tuple[int, int]:
 def _emit(dtype: str, name: str, target: Target) -> str:
     e = Emitter()
     x, y, out, m, n, k, down, across = _parameters(e, 8, pointers=3)
-    item = e.call("i64", "_Z12get_local_idj", e.const("i32", 0))
+    item = local_id(e, target)
     row, column = e.bin("udiv", item, e.i64(TILE)), e.bin("urem", item, e.i64(TILE))
     register, element = register_type(dtype), storage_type(dtype)
     is_float = register in ("float", "double")
@@ -63,7 +64,7 @@ def _emit(dtype: str, name: str, target: Target) -> str:
         with e.loop(e.i64(0), k, TILE, zeros) as steps:
             bring("x", bases[0], (top, steps.index), (m, k))
             bring("y", bases[1], (steps.index, left), (k, n))
-            barrier(e)
+            barrier(e, target)
             sums = list(steps.carried)
             for depth in range(TILE):
                 b = e.inst(register, f"load {register}, {local('y', e.i64(depth), column)}")
@@ -74,7 +75,7 @@ def _emit(dtype: str, name: str, target: Target) -> str:
                         sums[part] = e.intrinsic("fma", a, b, sums[part])
                     else:
                         sums[part] = e.add(sums[part], e.mul(a, b))
-            barrier(e)
+            barrier(e, target)
             steps.next = sums
         for part, value in enumerate(steps.carried):
             i, j = e.add(top, e.add(row, part * ROWS)), e.add(left, column)

@@ -15,7 +15,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from luchina.compiler.ir import Emitter, Operand, element_of
-from luchina.compiler.vecmath import error_function, exponential, hyperbolic, logarithm, power, special, trigonometric
+from luchina.compiler.vecmath import (
+    alone,
+    error_function,
+    exponential,
+    hyperbolic,
+    logarithm,
+    power,
+    special,
+    trigonometric,
+)
 from luchina.compiler.vecmath.lanes import Lanes, Mathematics, by_lanes, wide
 
 if TYPE_CHECKING:
@@ -62,9 +71,10 @@ FUNCTIONS: dict[str, Callable[..., Lanes]] = {
 
 def emit(e: Emitter, target: Target, name: str, x: Operand, *more: Operand) -> Operand | None:
     """Write function ``name`` of ``x`` (and ``more``, of the same type); ``None`` if there is no vector form of it."""
-    function = FUNCTIONS.get(name)
+    without_library = not target.vector_bits
+    function = FUNCTIONS.get(name) or (_wide(alone.lgamma) if without_library and name == "lgamma" else None)
     if function is None:
         return None
     element = element_of(x.type)
-    m = Mathematics(e, target.has_fma, element, element)
+    m = Mathematics(e, target.has_fma, element, element, without_library)
     return function(m, *(Lanes(m, operand) for operand in (x, *more))).v

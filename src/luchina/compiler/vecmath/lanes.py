@@ -161,13 +161,14 @@ class Lanes:
 
 class Mathematics:
     """Where and how functions are written: the emitter, whether the machine multiplies and adds in one instruction, the
-    element type and the accuracy wanted."""
+    element type and the accuracy wanted; ``alone`` is a machine without a C library."""
 
-    def __init__(self, e: Emitter, fused: bool, element: str, accuracy: str) -> None:
+    def __init__(self, e: Emitter, fused: bool, element: str, accuracy: str, alone: bool = False) -> None:
         double = element == "double"
         self.e = e
         self.element = element
         self.fused = fused
+        self.alone = alone
         self.long = LONG
         self.table = LONG if accuracy == "double" else SHORT
         self.double = double
@@ -264,7 +265,7 @@ def wide(m: Mathematics, f: Callable[..., Lanes], *xs: Lanes) -> Lanes:
     """A float32 function computed in float64 and rounded once: for those that are rare or lose digits on the way."""
     if m.double:
         return f(m, *xs)
-    inner = Mathematics(m.e, m.fused, "double", "float")
+    inner = Mathematics(m.e, m.fused, "double", "float", m.alone)
     result = f(inner, *(Lanes(inner, m.e.cast("fpext", x.v, "double")) for x in xs))
     return Lanes(m, m.e.cast("fptrunc", result.v, "float"))
 
@@ -285,7 +286,11 @@ def rarely(m: Mathematics, mask: Lanes, usual: Lanes, rare: Callable[[], Lanes])
 
 
 def libm(m: Mathematics, name: str, *xs: Lanes) -> Lanes:
-    """The C library's function, lane by lane."""
+    """The C library's function, lane by lane; our own for a machine without it."""
+    if m.alone:
+        from luchina.compiler.vecmath import alone
+
+        return alone.FUNCTIONS[name](m, *xs)
     return Lanes(m, by_lanes(m.e, name, *(x.v for x in xs)))
 
 

@@ -12,11 +12,16 @@ TWO_OVER_PI = float(2 / PI)
 def quarters(m: Mathematics, x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """x = n·π/2 + r: sin r, cos r and n as an integer; for |x| up to ``huge``."""
     n, k = m.nearest(x, TWO_OVER_PI)
-    r = m.minus_multiple(x, n, PI / 2, 3)
+    s, c = reduced(m, m.minus_multiple(x, n, PI / 2, 3))
+    return s, c, k
+
+
+def reduced(m: Mathematics, r: Lanes) -> tuple[Lanes, Lanes]:
+    """sin r and cos r for r within π/4."""
     t = r * r
     s = r * m.fma(t, m.polynomial("sin", t), 1.0)
     c = m.fma(t * t, m.polynomial("cos", t), m.fma(t, -0.5, 1.0))
-    return s, c, k
+    return s, c
 
 
 def huge(m: Mathematics) -> float:
