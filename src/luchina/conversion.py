@@ -215,7 +215,7 @@ def resize_(self: Tensor, *sizes: Any) -> Tensor:
     elif n:
         fresh = self.reshape(shape)
     self._storage, self._shape, self._strides, self._offset = fresh._storage, Size(shape), fresh._strides, fresh._offset
-    self._generation = -1
+    self._dense, self._generation = fresh._dense, -1
     return self
 
 

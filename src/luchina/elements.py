@@ -21,7 +21,7 @@ from luchina.runtime.accelerators import on_host
 from luchina.runtime.accelerators import window as window_on
 from luchina.runtime.buffers import Buffer
 from luchina.shape import Size
-from luchina.tensor import Tensor, wrap_value
+from luchina.tensor import Tensor, layout_of, wrap_value
 
 _C_TYPES: dict[Any, Any] = {
     dtypes.float32: ctypes.c_float, dtypes.float64: ctypes.c_double, dtypes.int64: ctypes.c_int64,
@@ -111,6 +111,7 @@ def window(x: Tensor, key: Any) -> Tensor | None:
     view._storage = storage
     view._shape = Size(shape) if shape else _SCALAR
     view._strides = tuple(strides)
+    view._dense = view._strides == layout_of(view._shape)[1]
     view._offset = offset
     view._dtype = x._dtype
     view._counter = x._counter

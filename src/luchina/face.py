@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from luchina import dtypes
+from luchina.dispatch import install as install_calls
+from luchina.dispatch.calls import Call
 from luchina.graph import program
 from luchina.graph.value import Value, mode
 from luchina.labels import RULES, Rule
@@ -103,7 +105,12 @@ def _require_tensor(name: str, args: tuple) -> None:
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {what}{kind.__name__}")
 
 
-def lift(call: Callable[..., Any]) -> Callable[..., Any]:
+# A Python number among their arguments is a run-time scalar, whatever it is.
+_ARITHMETIC = ("add", "sub", "mul", "div")
+
+
+@functools.cache
+def _lifted(call: Callable[..., Any]) -> Call:
     """The function on tensors that does what ``call`` does on Values. ``out=`` is understood."""
 
     rule = RULES.get(call.__name__)
@@ -151,7 +158,14 @@ def lift(call: Callable[..., Any]) -> Callable[..., Any]:
                 break
         return result
 
-    return function
+    name = call.__name__
+    return Call(function, laid=each, free=name in _ARITHMETIC)
+
+
+@functools.cache
+def lift(call: Callable[..., Any]) -> Callable[..., Any]:
+    """What ``_lifted`` gives, as users call it."""
+    return install_calls.function(_lifted(call))
 
 
 def _label(rule: Rule, result: Any, args: tuple, kwargs: dict) -> None:
@@ -180,7 +194,7 @@ def into(out: Any, result: Any) -> Any:
     if out.shape != result.shape:
         fresh = result.to(out.dtype)
         out._storage, out._shape, out._strides, out._offset = fresh._storage, fresh._shape, fresh._strides, 0
-        out._base, out._generation = None, -1
+        out._base, out._generation, out._dense = None, -1, fresh._dense
         return out
     out._write(cast(result._read(), out.dtype))
     return out
@@ -233,11 +247,10 @@ def expandable(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 def install(namespace: dict[str, Any]) -> None:
     """Put every public operation into the ``luchina`` namespace and onto ``Tensor``."""
     for entry in DECLARED:
-        function = lift(entry.call)
         if entry.function:
-            namespace.setdefault(entry.name, function)
+            namespace.setdefault(entry.name, lift(entry.call))
         if entry.method and entry.name not in Tensor.__dict__:
-            setattr(Tensor, entry.name, function)
+            _set_method(entry.name, _lifted(entry.call))
         if entry.inplace:
             name = entry.name + "_"
             if name not in Tensor.__dict__:
@@ -246,12 +259,16 @@ def install(namespace: dict[str, Any]) -> None:
                     namespace.setdefault(name, getattr(Tensor, name))
 
 
+def _set_method(name: str, call: Call) -> None:
+    setattr(Tensor, name, install_calls.method(name, call))
+
+
 # ---- operators
 
 _NUMBERS = (bool, int, float)
 
 
-def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
+def _operator(name: str, reflected: bool = False) -> Call:
     call = PUBLIC[name].call
     reflected_name = {"sub": "RsubBackward1"}.get(name)
 
@@ -286,7 +303,7 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
             settle((self, other), result)
         return result
 
-    return method
+    return Call(method, laid=True, free=name in _ARITHMETIC)
 
 
 def _from_array(array: np.ndarray) -> Tensor:
@@ -321,21 +338,20 @@ _BINARY = {
 def install_operators() -> None:
     """Python's operators on tensors."""
     for operator, name in _BINARY.items():
-        setattr(Tensor, f"__{operator}__", _operator(name))
-        setattr(Tensor, f"__r{operator}__", _operator(name, reflected=True))
+        _set_method(f"__{operator}__", _operator(name))
+        _set_method(f"__r{operator}__", _operator(name, reflected=True))
         setattr(Tensor, f"__i{operator}__", _inplace_operator(name))
     for operator in ("eq", "ne", "lt", "le", "gt", "ge"):
-        setattr(Tensor, f"__{operator}__", _operator(operator))
-    setattr(Tensor, "__matmul__", _matmul)
+        _set_method(f"__{operator}__", _operator(operator))
+    _set_method("__matmul__", Call(_matmul))
     setattr(Tensor, "__rmatmul__", lambda self, other: NotImplemented)
     setattr(Tensor, "__imatmul__", _inplace_operator("matmul"))
-    setattr(Tensor, "__neg__", lift(PUBLIC["neg"].call))
-    setattr(Tensor, "__pos__", lift(PUBLIC["positive"].call))
-    setattr(Tensor, "__abs__", lift(PUBLIC["abs"].call))
+    for operator, name in (("neg", "neg"), ("pos", "positive"), ("abs", "abs")):
+        _set_method(f"__{operator}__", _lifted(PUBLIC[name].call))
     setattr(Tensor, "__invert__", _invert)
 
 
-_bitwise_not = lift(PUBLIC["bitwise_not"].call)
+_bitwise_not = _lifted(PUBLIC["bitwise_not"].call).python
 
 
 def _invert(self: Tensor) -> Tensor:
@@ -344,7 +360,7 @@ def _invert(self: Tensor) -> Tensor:
     return _bitwise_not(self)
 
 
-_lifted_matmul = lift(PUBLIC["matmul"].call)
+_lifted_matmul = _lifted(PUBLIC["matmul"].call).python
 
 
 def _matmul(self: Tensor, other: Any) -> Any:

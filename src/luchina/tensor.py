@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from luchina import dtypes
 from luchina.autograd.engine import Hooks, printed_name
 from luchina.devices import CPU, device, present
+from luchina.dispatch.exchange import Exchangeable
 from luchina.dtypes import dtype
 from luchina.graph import program
 from luchina.graph.value import Value, detach, from_buffer, leaf, mode, recording
@@ -162,6 +163,7 @@ class Tensor:
         "__dict__",
         "__weakref__",
         "_counter",
+        "_dense",
         "_dtype",
         "_generation",
         "_offset",
@@ -189,6 +191,7 @@ class Tensor:
         _counter: Counter
         _value: Any  # a Value from the first reading on
         _generation: int
+        _dense: bool  # the elements lie in row-major order without gaps
 
         # Operators and most methods are put here by luchina.face from the list of operations.
         def __getattr__(self, name: str) -> Any: ...
@@ -285,8 +288,7 @@ class Tensor:
         if self._offset:
             return False
         shape = self._shape
-        layout = _layouts.get(shape)
-        if self._strides != (contiguous_strides(shape) if layout is None else layout[1]):
+        if not self._dense:
             return False
         value = self._storage.value
         return value.shape == shape or value.size == self.numel()
@@ -688,6 +690,7 @@ class Tensor:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         self._storage = new._storage
         self._shape, self._strides, self._offset = new._shape, new._strides, new._offset
+        self._dense = new._dense
         self._dtype = new._dtype
         self._base = None
         self._detached = not self._leaf
@@ -1000,6 +1003,7 @@ def make(
     tensor._storage = storage
     tensor._shape = shape if shape.__class__ is Size else Size(shape)
     tensor._strides = strides
+    tensor._dense = strides == layout_of(tensor._shape)[1]
     tensor._offset = offset
     tensor._dtype = d
     tensor._counter = Counter()
@@ -1008,7 +1012,18 @@ def make(
     return tensor
 
 
-def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
+def layout_of(shape: tuple[int, ...]) -> tuple[Size, tuple[int, ...]]:
+    """A shape as users see it, and its row-major strides."""
+    layout = layouts.get(shape)
+    if layout is None:
+        layout = layouts[shape] = Size(shape), contiguous_strides(shape)
+    return layout
+
+
+layouts: dict[tuple[int, ...], tuple[Size, tuple[int, ...]]] = {}
+
+
+def _wrap_value(value: Value, cls: type = Tensor) -> Tensor:
     """A new tensor whose numbers are ``value``'s."""
     if value.cell is not None or value.weak:
         value = alias(value)
@@ -1016,11 +1031,8 @@ def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
     counter = InferenceCounter() if mode.inference else Counter()
     value.cell = counter
     tensor._storage = Storage(value)
-    shape = value.shape
-    layout = _layouts.get(shape)
-    if layout is None:
-        layout = _layouts[shape] = Size(shape), contiguous_strides(shape)
-    tensor._shape, tensor._strides = layout
+    tensor._shape, tensor._strides = layout_of(value.shape)
+    tensor._dense = True
     tensor._offset = 0
     tensor._dtype = value.dtype
     tensor._counter = counter
@@ -1029,7 +1041,7 @@ def wrap_value(value: Value, cls: type = Tensor) -> Tensor:
     return tensor
 
 
-_layouts: dict[tuple[int, ...], tuple[Size, tuple[int, ...]]] = {}
+wrap_value = Exchangeable(_wrap_value)  # until ``luchina.dispatch`` has compiled it
 
 
 def memory_window(root: Value, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Value:

@@ -586,6 +586,7 @@ def _in_place(view: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
         self._check_writable()
         seen = view(self, *args, **kwargs)
         self._shape, self._strides, self._offset = seen._shape, seen._strides, seen._offset
+        self._dense = seen._dense
         self._generation = -1
         self._counter.version += 1
         return self

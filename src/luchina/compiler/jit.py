@@ -67,6 +67,12 @@ def load_module(kernel: Kernel) -> dict[str, int]:
     return _addresses[kernel.key]
 
 
+def is_stored(kernel: Kernel) -> bool:
+    """Whether ``load`` would find the kernel without compiling it."""
+    digest = cache.digest(environment(host()), kernel.name, kernel.key)
+    return kernel.name in _addresses.get(kernel.key, ()) or cache.load(digest) is not None
+
+
 def kernel_ir(kernel: Kernel) -> str:
     """The LLVM IR of a kernel for this machine."""
     return kernel.emit(host())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OUT = -1  # in ``Op.reads``: the operation's own result
 
-_sequence = count()
+sequence = count()
 
 
 class Spec(NamedTuple):
@@ -81,7 +81,7 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def __call__(self, *inputs: Value, attrs: tuple = ()) -> Any:
+    def record(self, *inputs: Value, attrs: tuple = ()) -> Any:
         """Record the operation on Values: a Value, or a tuple of them for an operation with several results."""
         needs_grad = False
         if mode.grad and self.vjp is not None:
@@ -92,7 +92,7 @@ class Op:
         epoch = recording.epoch
         # The key is read before the epoch that it belongs to: another thread may be writing both (see ``key_of``).
         key = (self, attrs, needs_grad, *[k if (k := v.key) >= 0 and v.epoch == epoch else key_of(v) for v in inputs])
-        entry = _interned.get(key)
+        entry = interned.get(key)
         if entry is None:
             where = place(self, inputs, attrs)
             entry = _intern(key, self.infer(*inputs, *attrs), where)
@@ -130,6 +130,8 @@ class Op:
             ]
         )
 
+    __call__ = record  # until ``luchina.dispatch`` has compiled it
+
 
 def _refuse_inference(op: Op, inputs: tuple[Value, ...]) -> None:
     for source, reads in zip(inputs, op.reads):
@@ -147,8 +149,9 @@ def _refuse_inference(op: Op, inputs: tuple[Value, ...]) -> None:
 class Mode(threading.local):
     """Whether what is recorded now takes part in gradients; each thread has its own."""
 
-    grad = True
-    inference = False
+    def __init__(self) -> None:
+        self.grad = True
+        self.inference = False
 
 
 mode = Mode()
@@ -222,17 +225,17 @@ class Recording(threading.local):
 
 _epochs = count()
 recording = Recording()
-_interned: dict[Any, tuple[int, Any]] = {}
+interned: dict[Any, tuple[int, Any]] = {}
 _pick_keys: dict[int, list[int]] = {}  # of an operation with several results, by its key: the keys of the results
 _numbers = count()
 INTERN_LIMIT = 500_000
 
 
 def _intern(key: Any, spec: Any, where: device | None = CPU) -> tuple[int, Any]:
-    if len(_interned) > INTERN_LIMIT:
+    if len(interned) > INTERN_LIMIT:
         _pick_keys.clear()
-        _interned.clear()  # numbers go on, so nothing old can be mistaken for something new
-    entry = _interned[key] = (next(_numbers), spec)
+        interned.clear()  # numbers go on, so nothing old can be mistaken for something new
+    entry = interned[key] = (next(_numbers), spec)
     if where is not CPU:
         elsewhere[entry[0]] = where
     return entry
@@ -263,11 +266,25 @@ def _leaf_key(value: Value) -> int:
             return known
     # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
     role = 0 if not value.needs_grad else 1 if value.op is None or value.op.vjp is None else 2
-    key = (len(leaves), value.shape, value.dtype, value.weak, role, value.device)
-    number = (_interned.get(key) or _intern(key, None))[0]
+    number = _leaf_number(len(leaves), value.shape, value.dtype, value.weak, role, value.device)
     leaves.append(value)
     if Recording.several:
         recording.counted[value] = number
+    return number
+
+
+def _leaf_number(*key: Any) -> int:
+    return (interned.get(key) or _intern(key, None))[0]
+
+
+scalar_numbers: dict[tuple[int, type], int] = {}
+
+
+def scalar_number(place: tuple[int, type]) -> int:
+    """The key of a Python number (an int or a float) that is the leaf with that number."""
+    at, kind = place
+    dtype = dtypes.float64 if kind is float else dtypes.int64
+    number = scalar_numbers[place] = _leaf_number(at, (), dtype, True, 0, None)
     return number
 
 
@@ -305,9 +322,8 @@ def key_of(value: Value) -> int:
                 stack.extend([v for v, k in zip(inputs, keys) if k < 0])
                 continue
             key = (op, top.attrs, top.needs_grad, *keys)
-            number = (_interned.get(key) or _intern(key, op.infer(*inputs, *top.attrs), place(op, inputs, top.attrs)))[
-                0
-            ]
+            entry = interned.get(key) or _intern(key, op.infer(*inputs, *top.attrs), place(op, inputs, top.attrs))
+            number = entry[0]
         top.epoch = -1
         top.key = number
         top.epoch = epoch
@@ -387,7 +403,7 @@ class Value:
         self.version = 0
         self.hooks: Any = None
         self.freed = False
-        self.sequence = next(_sequence)
+        self.sequence = next(sequence)
 
     @property
     def size(self) -> int:

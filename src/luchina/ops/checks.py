@@ -17,8 +17,18 @@ from luchina.graph.value import Value
 from luchina.runtime.accelerators import on_host
 
 
+class _Asked:
+    """How many questions were answered so far: what depends on data cannot be done again from memory."""
+
+    count = 0
+
+
+asked = _Asked()
+
+
 def host(value: Value) -> np.ndarray:
     """The Value's numbers as a read-only host array, computing it if it is pending."""
+    asked.count += 1
     from luchina.runtime.buffers import as_numpy
 
     if value.number is not None:
@@ -36,6 +46,7 @@ def any_zero(value: Value) -> bool:
 
 def bounds(value: Value) -> tuple[int, int]:
     """Smallest and largest element of an integer Value that is not empty; what is known statically is not computed."""
+    asked.count += 1
     known = _static_bounds(value)
     if known is not None:
         return known

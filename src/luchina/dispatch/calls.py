@@ -1,0 +1,142 @@
+"""What a call of a function on tensors recorded, so that the same call can be done again without asking why.
+
+Most calls (a layer, an activation, an operator) read their tensors, check shapes, choose a dtype and record one
+operation, or a few. All of that is a function of what the call was given: the keys of its tensors' Values (which
+stand for their structure, shapes and dtypes; see ``graph.value.Recording``), its other arguments, and whether
+gradients are recorded. A ``Call`` remembers it as a ``Template``: the operations to record, with the numbers of the
+arguments in the places of their inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from luchina.dtypes import on_default_change
+from luchina.graph.value import PICK, Spec, Value, key_of, mode, recording, sequence
+from luchina.ops import checks
+from luchina.tensor import Tensor, layout_of
+
+MEMORY = 4096
+"""Templates that one function keeps; more than that, and it starts anew."""
+STEPS = 8
+"""Operations of a call that is remembered."""
+EARLIER = 16
+"""Added to the number of an earlier step, where an input is not an argument but what the call itself recorded."""
+
+
+class Step(NamedTuple):
+    """One operation to record."""
+
+    op: Any
+    inputs: tuple[int, ...]
+    attrs: tuple
+    shape: tuple[int, ...]
+    dtype: Any
+    needs_grad: bool
+    key: int
+    label: str | None
+
+
+class Template(NamedTuple):
+    """What a call records, and the shape and strides of the tensor that it gives."""
+
+    steps: tuple[Step, ...]
+    shape: Any
+    strides: tuple[int, ...]
+
+
+class Call:
+    """A function on tensors, with what its calls recorded.
+
+    Attributes
+        python: the function itself.
+        laid: its result lies in memory as its operands do, so that only row-major ones are remembered.
+        free: a Python number among its arguments is a run-time scalar whatever it is, and no part of the key.
+        memo: a Template for each thing that it was given; None where there is none to be had.
+    """
+
+    __slots__ = ("free", "laid", "memo", "python")
+
+    def __init__(self, python: Callable[..., Any], laid: bool = False, free: bool = False) -> None:
+        self.python = python
+        self.laid = laid
+        self.free = free
+        self.memo: dict[tuple, Template | None] = {}
+        calls.append(self)
+
+    def learn(self, key: tuple, *args: Any) -> Any:
+        """The call itself, and a Template of it for the next time."""
+        before, asked = next(sequence), checks.asked.count
+        result = self.python(*args)
+        if len(self.memo) >= MEMORY:
+            self.memo.clear()
+        self.memo[key] = _template(result, args, before, self.free) if checks.asked.count == asked else None
+        return result
+
+
+calls: list[Call] = []
+
+
+def forget() -> None:
+    """Let go of all Templates: something changed that no key knows."""
+    for call in calls:
+        call.memo.clear()
+
+
+on_default_change.append(forget)
+
+
+def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Template | None:
+    """The Template of a call that gave ``result``; None unless all of it was recorded after number ``before`` on the
+    arguments alone, as ordinary operations with one result each."""
+    if result.__class__ is not Tensor or result.__dict__ or result._generation != result._storage.generation:
+        return None
+    value = result._value
+    if value is not result._storage.value or value.cell is not result._counter or mode.inference:
+        return None
+    places: dict[Value, int] = {}
+    numbers: list[int] = []
+    for i, a in enumerate(args):
+        if isinstance(a, Tensor):
+            places.setdefault(a._value, i)
+        elif free and a.__class__ in (int, float):
+            numbers.append(i)
+    steps: list[Step] = []
+    if not _follow(value, args, numbers, places, steps, before) or not steps:
+        return None
+    return Template(tuple(steps), *layout_of(value.shape))
+
+
+def _follow(
+    value: Value, args: Sequence[Any], numbers: list[int], places: dict[Value, int], steps: list[Step], before: int
+) -> bool:
+    """Add the steps that lead to a Value, inputs first."""
+    if value in places:
+        return True
+    if value.number is not None:
+        if len(numbers) != 1 or args[numbers[0]] is not value.number:
+            return False
+        places[value] = numbers[0]
+        return True
+    op = value.op
+    if (
+        op is None
+        or op is PICK
+        or value.buffer is not None
+        or value.sequence <= before
+        or value.hooks is not None
+        or value.context is not None
+        or value.epoch != recording.epoch
+        or type(op.infer(*value.inputs, *value.attrs)) is not Spec
+    ):
+        return False
+    for source in value.inputs:
+        if not _follow(source, args, numbers, places, steps, before):
+            return False
+    if len(steps) == STEPS:
+        return False
+    inputs = tuple([places[source] for source in value.inputs])
+    steps.append(Step(op, inputs, value.attrs, value.shape, value.dtype, value.needs_grad, key_of(value), value.label))
+    places[value] = EARLIER + len(steps) - 1
+    return True

@@ -1,0 +1,164 @@
+"""Putting the compiled functions in the places of their twins: once, when this process has run a few programs.
+
+A program that looks at one number must not wait for a compiler, so the code is taken from the disk as soon as there
+is a first program to run, and compiled only by a process that goes on for a while. ``LUCHINA_DISPATCH=python`` leaves
+the twins in place.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from luchina import tensor as face
+from luchina.compiler import jit
+from luchina.compiler.kernel import Kernel, kernel_name
+from luchina.dispatch import calls, emit, objects
+from luchina.dispatch.exchange import Exchangeable
+from luchina.graph import program, value
+from luchina.storage import Counter, Storage
+
+COMPILE_AFTER = 4
+"""Programs that a process has run before it compiles the functions."""
+
+
+_functions: list[tuple[Exchangeable, calls.Call]] = []
+_methods: list[tuple[str, calls.Call]] = []
+installed = False
+
+
+def function(call: calls.Call) -> Exchangeable:
+    """What users call: the twin now, the compiled function from ``install`` on."""
+    made = Exchangeable(call.python)
+    _functions.append((made, call))
+    if installed:
+        made.exchange(_compiled(call))
+    return made
+
+
+def method(name: str, call: calls.Call) -> Any:
+    """The same as a method of ``Tensor``."""
+    _methods.append((name, call))
+    return call.python
+
+
+# ---- the code
+
+
+def _offsets() -> dict[tuple[str, str], int]:
+    from luchina.precision import Anywhere
+
+    classes = {
+        "Value": value.Value,
+        "Tensor": face.Tensor,
+        "Storage": Storage,
+        "Counter": Counter,
+        "Op": value.Op,
+        "Anywhere": Anywhere,
+    }
+    for name in ("Value", "Tensor", "Storage", "Counter"):
+        slots = {*vars(classes[name])["__slots__"]} - {"__weakref__", "__dict__"}
+        unknown = slots ^ {*emit.SLOTS[name]}
+        assert not unknown, f"the code that makes a {name} does not know its slots {unknown}"
+    return {(name, slot): objects.offset(classes[name], slot) for name, slots in emit.SLOTS.items() for slot in slots}
+
+
+@functools.cache
+def _kernel() -> Kernel:
+    """The module of all functions, named by what writes it and by this Python's layout of objects."""
+    offsets = _offsets()
+    sources = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+    limits = program.PLAIN_LIMIT, program.PENDING_LIMIT
+    key = "dispatch " + kernel_name(f"{sources} {sorted(offsets.items())} {objects.ITEMS} {limits}")
+    return Kernel("call", key, lambda target: emit.text(target.triple, offsets))
+
+
+@functools.cache
+def _shared() -> dict[str, Any]:
+    """What every function is given; see ``emit.CONTEXT``."""
+    from luchina import dtypes, precision
+    from luchina.shape import Size
+
+    given: dict[str, Any] = {
+        "recording": value.recording,
+        "mode": value.mode,
+        "anywhere": precision.anywhere,
+        "too_large": value.too_large,
+        "interned": value.interned,
+        "scalar_numbers": value.scalar_numbers,
+        "layouts": face.layouts,
+        "sequence": value.sequence,
+        "Value": value.Value,
+        "Tensor": face.Tensor,
+        "Storage": Storage,
+        "Counter": Counter,
+        "Spec": value.Spec,
+        "Size": Size,
+        "dtype": dtypes.dtype,
+        "NoneType": type(None),
+        "zero": 0,
+        "empty": (),
+        "minus_one": -1,
+        "float64": dtypes.float64,
+        "int64": dtypes.int64,
+        "key_of": value.key_of,
+        "limit": functools.partial(program.realize, ()),
+        "scalar_number": value.scalar_number,
+    }
+    given |= {each.__name__: each for each in (object, int, float, bool, str, tuple)}
+    given |= {str(each): each for each in (None, True, False)}
+    return given
+
+
+def _context(twin: Callable[..., Any], call: calls.Call | None = None) -> tuple:
+    given = _shared() | {"twin": twin}
+    if call is not None:
+        given |= {"memo": call.memo, "learn": call.learn, "laid": call.laid, "free": call.free}
+    return tuple([given.get(name, name) for name in emit.CONTEXT])  # what is not an object is a name
+
+
+_addresses: dict[str, int] = {}
+
+
+def _compiled(call: calls.Call) -> Any:
+    twin = call.python
+    return objects.function(twin.__name__, _addresses["call"], _context(twin, call), twin.__doc__)
+
+
+def install() -> bool:
+    """Exchange every twin for its compiled function. False where this Python does not allow it."""
+    global installed
+    if installed or not objects.supported():
+        return installed
+    _addresses.update(jit.load_module(_kernel()))
+    for made, call in _functions:
+        made.exchange(_compiled(call))
+    for name, call in _methods:
+        if face.Tensor.__dict__[name] is call.python:  # else another method took its place
+            setattr(face.Tensor, name, objects.method(_compiled(call)))
+    record = objects.function("record", _addresses["record"], _context(value.Op.record))
+    setattr(value.Op, "__call__", objects.method(record))
+    face.wrap_value.exchange(objects.function("wrap_value", _addresses["wrap"], _context(face.wrap_value.func)))
+    installed = True
+    return True
+
+
+# ---- when
+
+
+_runs = count(1)
+
+
+def _after_run(run: Any) -> None:
+    number = next(_runs)
+    if number >= COMPILE_AFTER or jit.is_stored(_kernel()):
+        program.observers.remove(_after_run)
+        install()
+
+
+if os.environ.get("LUCHINA_DISPATCH") != "python" and objects.supported():
+    program.observers.append(_after_run)

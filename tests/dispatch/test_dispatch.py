@@ -1,0 +1,186 @@
+"""The compiled functions do what their twins in Python do, and keep the books of references."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import luchina as torch
+from luchina.dispatch import install, objects
+from luchina.graph.value import key_of, recording
+
+nn, functional = torch.nn, torch.nn.functional
+
+pytestmark = pytest.mark.skipif(not objects.supported(), reason="this Python's objects are laid out in another way")
+
+
+@pytest.fixture(autouse=True)
+def _installed():
+    assert install.install()
+
+
+def _program():
+    """Calls of every kind: operators, methods, functions, layers; numbers, dimensions, a composed one."""
+    torch.manual_seed(0)
+    x, w = torch.randn(4, 3), torch.randn(5, 3, requires_grad=True)
+    b = torch.zeros(5, requires_grad=True)
+    y = functional.linear(x, w, b).relu() * 2.5 + 1
+    z = (3 - y) / 2 @ torch.ones(5, 2)
+    return y, z, z.softmax(-1), y.sum(1), (y**2).mean(), functional.gelu(z), x.clamp(-0.5, 0.5), y.t() * y.t()
+
+
+def test_the_same_is_recorded_as_by_the_twins():
+    torch.randn(3).sum().item()
+    replayed = [_program() for _ in range(3)][-1]
+    shown = [(t.shape, t.dtype, t.stride(), t.grad_fn and t.grad_fn.name(), t.tolist()) for t in replayed]
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_dispatch import _program\n"
+        "print([(t.shape, t.dtype, t.stride(), t.grad_fn and t.grad_fn.name(), t.tolist()) for t in _program()])"
+    )
+    twins = subprocess.run(
+        [sys.executable, "-c", code, os.path.dirname(__file__)],
+        env={**os.environ, "LUCHINA_DISPATCH": "python"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert twins.stdout.strip() == str(shown)
+
+
+def test_a_replayed_call_has_the_key_of_the_call_itself():
+    torch.randn(3).sum().item()
+    keys = []
+    for _ in range(3):
+        recording.restart()
+        keys.append([key_of(t._read()) for t in _program()])
+    assert keys[0] == keys[1] == keys[2]
+
+
+def test_references_are_given_back():
+    x, w = torch.randn(4, 3), torch.randn(5, 3, requires_grad=True)
+    narrow = torch.ones(2, 2)
+    held = (x._read(), w._read(), x._storage, None, True, False, functional.linear)
+
+    def calls():
+        for _ in range(30):
+            functional.linear(x, w)
+            x * 2.5
+            x.sum(1)
+            torch.exp(x)
+            with pytest.raises(RuntimeError):
+                functional.linear(w, narrow)
+        x.sum().item()
+
+    for _ in range(3):
+        calls()
+    gc.collect()
+    before = [sys.getrefcount(o) for o in held], len(gc.get_objects())
+    for _ in range(30):
+        calls()
+    gc.collect()
+    after = [sys.getrefcount(o) for o in held], len(gc.get_objects())
+    assert all(abs(b - a) < 40 for a, b in zip(before[0], after[0])), (before, after)
+    assert abs(after[1] - before[1]) < 200
+
+
+def test_what_depends_on_data_is_asked_again():
+    table = torch.randn(4, 2)
+    index = torch.tensor([0, 3])
+    for _ in range(3):
+        functional.embedding(index, table)
+    with pytest.raises(IndexError):
+        functional.embedding(torch.tensor([0, 4]), table)
+    assert functional.one_hot(torch.tensor([0, 1])).shape == (2, 2)
+    assert functional.one_hot(torch.tensor([0, 4])).shape == (2, 5)
+
+
+def test_numbers():
+    x = torch.ones(2)
+    for number in (2, 2.0, True, 0.5, 7, -1.5, 2**40):
+        assert (x * number).tolist() == [number] * 2
+    assert (x * 2).dtype == (torch.ones(2, dtype=torch.int64) * 2.0).dtype == torch.float32
+    assert (torch.ones(2, dtype=torch.int64) * 2).dtype == torch.int64
+    for zero in (0.0, -0.0, 0.0):
+        assert str((x * zero).tolist()) == str([zero] * 2)
+        assert str(torch.clamp(-x, min=zero).tolist()) == str([zero] * 2)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            x * 2**70
+
+
+def test_modes_are_looked_at_each_time():
+    w = torch.ones(2, 2, requires_grad=True)
+    for _ in range(2):
+        assert (w * w).requires_grad
+        with torch.no_grad():
+            assert not (w * w).requires_grad
+        with torch.inference_mode():
+            assert (w * w).is_inference()
+        with torch.autocast("cpu"):
+            assert (w @ w).dtype == torch.bfloat16
+        assert (w @ w).dtype == torch.float32
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.arange(3).sqrt().dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.arange(3).sqrt().dtype == torch.float32
+
+
+def test_writes_and_shared_memory_are_seen():
+    import numpy as np
+
+    x = torch.ones(2)
+    assert (x + 1).tolist() == [2, 2]
+    x += 1
+    assert (x + 1).tolist() == [3, 3]
+    array = np.ones(2, np.float32)
+    shared = torch.from_numpy(array)
+    y = shared + 1
+    array[0] = 5
+    assert y.tolist() == [2, 2] and (shared + 1).tolist() == [6, 2]
+
+
+def test_a_subclass_and_wrong_arguments():
+    parameter = nn.Parameter(torch.ones(2))
+    assert torch.exp(parameter).requires_grad and type(torch.exp(parameter)) is torch.Tensor
+    with pytest.raises(TypeError):
+        torch.exp("1")
+    with pytest.raises(TypeError):
+        torch.exp()
+    with pytest.raises(TypeError):
+        torch.ones(2) + "1"
+
+
+def test_threads_share_a_model():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    x = torch.randn(5, 3)
+    with torch.no_grad():
+        wanted = (model(x) * 2).tolist()
+    wrong = []
+
+    def work():
+        for _ in range(200):
+            with torch.no_grad():
+                if (model(x) * 2).tolist() != wanted:
+                    wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_function_keeps_its_name_and_signature():
+    import inspect
+
+    assert torch.exp.__name__ == "exp" and torch.exp.__doc__
+    assert "input" in str(inspect.signature(functional.linear))
