@@ -44,15 +44,15 @@ def accelerator(kind: str, number: int) -> Any:
         RuntimeError: if it is not there; the message says what is.
     """
     module = _module(kind)
+    what = f"device '{kind}:{number}' is not available"
     if module is None:
-        what = f"device '{kind}:{number}' is not available"
-        if kind == "cuda":
-            what = "No CUDA device is available: luchina's CUDA back end is not there yet, so 'cuda' cannot be used"
         raise RuntimeError(f"{what}. What is there: {present()}.")
     try:
         return module.device(number)
     except RuntimeError as error:
-        raise RuntimeError(f"device '{kind}:{number}' is not available: {error}. What is there: {present()}.") from None
+        if kind == "cuda" and not count(kind):
+            what = "No CUDA device is available"
+        raise RuntimeError(f"{what}: {error}. What is there: {present()}.") from None
 
 
 def count(kind: str) -> int:
