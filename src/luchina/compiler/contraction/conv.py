@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from math import gcd
 from typing import NamedTuple
 
-from luchina.compiler.contraction import depthwise, plan, winograd, winograd_weight
+from luchina.compiler.contraction import depthwise, plan, planes, winograd, winograd_weight
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import magic
 from luchina.compiler.target import Target
@@ -65,11 +65,23 @@ def conv2d(
         return winograd.conv(x, w, per_group * w.strides[0], outs, epilogue, sizes, before, groups, target, temporary)
     if channels == 1 and depthwise.fits(x.dtype, (x,), outs, epilogue, taps, before):
         counts = images, out_channels, per_group
-        planes = size, (rows, columns), taps
-        calls = depthwise.plane(x, w, outs, epilogue, counts, *planes, stride, before, dilation, (1, 1), target)
+        extents = size, (rows, columns), taps
+        calls = depthwise.plane(x, w, outs, epilogue, counts, *extents, stride, before, dilation, (1, 1), target)
         if calls is not None:
             return calls
     w_o, w_c, w_h, w_w = w.strides
+    if planes.fits(x.dtype, outs, epilogue):
+        positions = [range(-p[0], d * k - p[0], d) for d, p, k in zip(dilation, padding, taps, strict=True)]
+        window = [
+            planes.Tap(row, column, a * w_h + b * w_w)
+            for a, row in enumerate(positions[0])
+            for b, column in enumerate(positions[1])
+        ]
+        problem_ = planes.Problem(
+            x, channels * x.strides[1], w, (per_group * w_o, w_o, w_c), outs, epilogue,
+            (groups, images, per_group, channels), size, (rows, columns), stride, [window], columns,
+        )  # fmt: skip
+        return planes.conv(problem_, target, temporary)
     flat = w_c == taps[0] * w_h and w_h == taps[1] * w_w
     axes = [_Axis(s, d, -p[0], n) for s, d, p, n in zip(stride, dilation, padding, size, strict=True)]
     x_n, x_c, x_h, x_w = x.strides
@@ -128,12 +140,17 @@ def conv2d_input(
     if channels == per_group == 1 and depthwise.fits(g.dtype, (g,), outs, epilogue, taps, (*low, *high)):
         w_o, _, w_h, w_w = w.strides
         turned = Window(w.slot, w.offset + (taps[0] - 1) * w_h + (taps[1] - 1) * w_w, (w_o, 0, -w_h, -w_w), w.dtype)
-        planes = g_size, size, taps
+        sizes_ = g_size, size, taps
         found = depthwise.plane(
-            g, turned, outs, epilogue, (images, groups, 1), *planes, (1, 1), low, dilation, stride, target
+            g, turned, outs, epilogue, (images, groups, 1), *sizes_, (1, 1), low, dilation, stride, target
         )
         if found is not None:
             return found
+    if stride[1] <= 2 and planes.fits(g.dtype, outs, epilogue):
+        return _input_planes(
+            g, w, outs, epilogue, (groups, images, channels, per_group), size, g_size, taps, stride, padding, dilation,
+            target, temporary,
+        )  # fmt: skip
     calls = []
     for row_phase in range(min(stride[0], size[0])):
         for column_phase in range(min(stride[1], size[1])):
@@ -173,6 +190,63 @@ def conv2d_input(
                 ),
             )
             calls += plan.calls(problem, target, temporary)
+    return calls
+
+
+def _input_planes(
+    g: Window,
+    w: Window,
+    outs: Sequence[Window],
+    epilogue: Epilogue,
+    counts: Quad,
+    size: Pair,
+    g_size: Pair,
+    taps: Pair,
+    stride: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair,
+    target: Target,
+    temporary: Callable[[int], int],
+) -> list[Call]:
+    """The input's gradient: a sum over planes of g for each remainder of a row, in which columns are phases."""
+    per_group = counts[3]
+    w_o, w_c, w_h, w_w = w.strides
+
+    def reached(axis: int, phase: int) -> list[tuple[int, int]]:
+        """Taps that lead to positions of this remainder, and where in g they come from."""
+        before, by, apart = padding[axis][0], stride[axis], dilation[axis]
+        first, step, count = _reach(phase, by, before, apart, taps[axis])
+        return [(tap, (phase + before - tap * apart) // by) for tap in range(first, first + step * count, step)]
+
+    def window(v: Window, phase: int) -> Window:
+        image, channel, row, column = v.strides
+        return Window(v.slot, v.offset + phase * row, (image, channel, stride[0] * row, column), v.dtype)
+
+    calls = []
+    for phase in range(min(stride[0], size[0])):
+        phases = [
+            [
+                planes.Tap(row, column, a * w_h + b * w_w)
+                for a, row in reached(0, phase)
+                for b, column in reached(1, column_phase)
+            ]
+            for column_phase in range(stride[1])
+        ]
+        problem = planes.Problem(
+            g,
+            per_group * g.strides[1],
+            w,
+            (per_group * w_o, w_c, w_o),
+            [window(v, phase) for v in outs],
+            Epilogue(epilogue.body, tuple(window(v, phase) for v in epilogue.operands)),
+            counts,
+            g_size,
+            (-(-(size[0] - phase) // stride[0]), -(-size[1] // stride[1])),
+            (1, 1),
+            phases,
+            size[1],
+        )
+        calls += planes.conv(problem, target, temporary)
     return calls
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from luchina.compiler.contraction.spec import Params
-from luchina.compiler.ir import Emitter, Operand, lanes_of, mangle, vector
+from luchina.compiler.ir import Emitter, Operand, element_of, lanes_of, mangle, vector
 
 
 def iota(lanes: int, element: str = "i32") -> Operand:
@@ -107,6 +107,13 @@ def combine(e: Emitter, digit: list[Operand], coefficients: list[Operand]) -> Op
     for term in terms[1:]:
         total = e.add(total, term)
     return total
+
+
+def shuffle(e: Emitter, a: Operand, b: Operand, order: list[int]) -> Operand:
+    """Lanes of ``a`` and ``b`` (numbered after those of ``a``) in this order."""
+    mask = ", ".join(f"i32 {i}" for i in order)
+    wide = vector(element_of(a.type), len(order))
+    return e.inst(wide, f"shufflevector {a}, {b}, <{len(order)} x i32> <{mask}>")
 
 
 def transpose(e: Emitter, rows: list[Operand]) -> list[Operand]:

@@ -35,6 +35,11 @@ class Spec(NamedTuple):
         return self.operands + self.outs
 
 
+def aligned(nbytes: int) -> int:
+    """Bytes up to the next cache line."""
+    return -(-nbytes // 64) * 64
+
+
 def spec_of(sizes: tuple[Any, ...], outs: Sequence[Window], epilogue: Epilogue) -> Spec:
     """The spec of an epilogue whose windows ``fit``."""
     operands = tuple((w.dtype, str(w.strides[3])) for w in epilogue.operands)
