@@ -42,6 +42,7 @@ from tests.runtime.fake_cuda import Driver, installed
 
 from luchina.compiler import prims as P
 from luchina.compiler.device import compile_for
+from luchina.compiler.targets import groups, product, product_kernel, ptx
 from luchina.runtime import cuda
 
 
@@ -75,3 +76,85 @@ def test_mathematics(op, dtype):
     values = programs.data((3, 41), dtype)
     values = np.clip(np.abs(values) / 4 + 0.05, 0, 0.9).astype(dtype) + (op == "acosh") * np.ones((), dtype)
     programs.check([P.unary(op, x)], [values])
+
+
+@pytest.mark.parametrize("geometry", [((1, 1), ((1, 1), (1, 1)), (1, 1), 1), ((2, 1), ((0, 1), (2, 2)), (1, 2), 2)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_convolution_and_its_transposes(geometry, dtype):
+    groups = geometry[3]
+    x, w = P.input(0, (2, 4, 9, 8), dtype), P.input(1, (6, 4 // groups, 3, 3), dtype)
+    y = P.conv2d(x, w, *geometry)
+    g = P.input(2, y.shape, dtype)
+    outs = [y, P.conv2d_input(g, w, (9, 8), *geometry), P.conv2d_weight(x, g, (3, 3), *geometry)]
+    programs.check(outs, [programs.data(n.shape, dtype, seed=i) for i, n in enumerate((x, w, g))])
+
+
+def layouts(dtype):
+    """Products of operands that lie along either axis, of sizes that fit wide accesses and of sizes that do not."""
+    for batch, m, k, n in ((1, 70, 96, 40), (2, 70, 90, 130), (1, 3, 7, 5)):
+        for turned in range(4):
+            a = P.input(0, (batch, k, m) if turned & 1 else (batch, m, k), dtype)
+            b = P.input(1, (batch, n, k) if turned & 2 else (batch, k, n), dtype)
+            left = P.permute(a, (0, 2, 1)) if turned & 1 else a
+            right = P.permute(b, (0, 2, 1)) if turned & 2 else b
+            yield P.dot(left, right), [programs.data(a.shape, dtype), programs.data(b.shape, dtype, 1)]
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0), (9, 0)])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int16"])
+def test_products(capability, dtype):
+    with installed(Driver((capability,))) as driver:
+        for y, arrays in layouts(dtype):
+            programs.check([y], arrays)
+    engine = product.engine_for(ptx.TARGETS[capability], dtype)
+    assert any(name.startswith("mma.") for name in driver.issued) == (engine == "mma")
+    assert any(name.startswith("cp.async") for name in driver.issued) == (capability > (8,) and dtype != "int16")
+
+
+def test_products_in_tf32_where_it_is_allowed(monkeypatch):
+    monkeypatch.setattr(product, "tensor_float", True)
+    monkeypatch.setitem(programs.TOLERANCE, "float32", 3e-3)
+    with installed(Driver()) as driver:
+        for y, arrays in layouts("float32"):
+            programs.check([y], arrays)
+    assert any(name.startswith("mma.sync.aligned.m16n8k8.row.col.f32.tf32") for name in driver.issued)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_large_tiles(monkeypatch, dtype):
+    monkeypatch.setattr(product, "FEW", 1)
+    a, b = P.input(0, (1, 140, 72), dtype), P.input(1, (1, 72, 136), dtype)
+    executable = programs.check([P.dot(a, b)], [programs.data(a.shape, dtype), programs.data(b.shape, dtype, 1)])
+    assert "m=128, n=128" in executable.kernels[0]._kernel.key
+
+
+def test_epilogue():
+    """Bias, activation and residual join the product; what is read is read once."""
+    a, b, bias = P.input(0, (1, 50, 64), "float16"), P.input(1, (1, 64, 48), "float16"), P.input(2, (48,), "float16")
+    residual = P.input(3, (50, 48), "float16")
+    y = P.binary("add", P.dot(a, b), P.expand(P.reshape(bias, (1, 1, 48)), (1, 50, 48)))
+    y = P.binary("add", P.unary("tanh", y), P.reshape(residual, (1, 50, 48)))
+    arrays = [programs.data(n.shape, "float16", i) for i, n in enumerate((a, b, bias, residual))]
+    assert len(programs.check([y], arrays).kernels) == 1
+
+
+def one_warp_after_another():
+    """A product of each kind and rows that groups reduce, each warp as far ahead of the others as it can be."""
+    with installed(Driver(by_warps=True)):
+        for dtype in ("float16", "float32"):
+            a, b = P.input(0, (1, 60, 100), dtype), P.input(1, (1, 100, 40), dtype)
+            programs.check([P.dot(a, b)], [programs.data(a.shape, dtype), programs.data(b.shape, dtype, 1)])
+        x = P.input(0, (2, 600), "float32")
+        programs.check([programs.softmax(x), P.argreduce("argmax", x, 1)], [programs.data((2, 600))])
+
+
+def test_no_barrier_is_missing():
+    one_warp_after_another()
+
+
+@pytest.mark.parametrize("module", [product_kernel, groups])
+def test_a_missing_barrier_would_show(module, monkeypatch):
+    monkeypatch.setenv("LUCHINA_CACHE", "off")
+    monkeypatch.setattr(module, "barrier", lambda e, target: None)
+    with pytest.raises(AssertionError, match=r"Not equal|Mismatch"):
+        one_warp_after_another()

@@ -60,6 +60,8 @@ class Program:
         assert ".local" not in text, "local memory"
         self.code: list[Instruction] = []
         self.labels: dict[str, int] = {}
+        # Half of a register: { .reg .b16 tmp; mov.b32 {tmp, %rs1}, %r1; }
+        body = re.sub(r"\{\s*\.reg \.b16 tmp;\s*(mov[^;]*;)\s*\}", lambda m: m[1].replace("tmp", "_"), body)
         for line in re.sub(r"\{\s*\n?\s*|\s*\n\s*\{", " {", re.sub(r",\s*\n", ",", body)).split("\n"):
             line = line.strip()
             if line.endswith(":"):
@@ -219,6 +221,8 @@ class _Run:
                 return special[self.sel].astype(dtype)
             if text in ("%ntid.x", "%nctaid.x"):
                 return np.full(len(self.sel), self.block if text == "%ntid.x" else self.grid, dtype)
+            if text not in self.registers:  # part of a vector that nobody will read
+                return np.full(len(self.sel) * np.dtype(dtype).itemsize, 0xA5, np.uint8).view(dtype)
             held = self.registers[text][self.sel]
             if dtype is bool or held.dtype.itemsize == np.dtype(dtype).itemsize:
                 return held.view(dtype)
@@ -230,7 +234,7 @@ class _Run:
         elif text.startswith("0x") and kind == "f16":
             number = int(text, 16)
         else:
-            number = int(text, 0)
+            number = int(text.rstrip("U"), 0)
         if dtype is bool:
             return np.full(len(self.sel), bool(number))
         size = np.dtype(dtype).itemsize
@@ -327,6 +331,16 @@ class _Run:
 
     def do_cvt(self, ins, parts):
         to, source = parts[-2:]
+        if to == "f16x2":
+            high, low = (self.value(o, source).astype(np.float16).view(np.uint16) for o in ins.operands[1:3])
+            self.set(ins.operands[0], high.astype(np.uint32) << np.uint32(16) | low)
+            return
+        if to == "tf32":
+            bits = self.value(ins.operands[1], "u32")
+            finite = (bits & np.uint32(0x7F800000)) != 0x7F800000
+            rounded = bits + np.uint32(0x1000) & np.uint32(0xFFFFE000)
+            self.set(ins.operands[0], np.where(finite, rounded, bits))
+            return
         value = self.value(ins.operands[1], source)
         modes = parts[1:-2]
         if source[0] == "f" and to[0] == "f":

@@ -20,7 +20,8 @@ from luchina.compiler.task import Storage, Task, Window
 if TYPE_CHECKING:
     from luchina.compiler.schedule import Scheduler
 
-CONTRACTIONS = frozenset({"dot", "conv2d", "conv2d_input", "conv2d_weight"})
+# ``product`` is a contraction of windows, what devices make of convolutions (``expansion.py``).
+CONTRACTIONS = frozenset({"dot", "conv2d", "conv2d_input", "conv2d_weight", "product"})
 
 # Inner products shorter than this leave most of a vector empty.
 MIN_DEPTH = 32
@@ -150,7 +151,7 @@ class ContractionGroup(Group):
     def _as_loops(self, needed: list[int]) -> list[Task]:
         """A product as a reduction."""
         extent = self.node.inputs[0].shape[2]
-        builder = LoopBuilder(self.scheduler, self.outer, (extent,), self.splits)
+        builder = self.scheduler.builder(self.scheduler, self.outer, (extent,), self.splits)
         batch, m, n, k = builder.counters
         builder.ops.append("dot")
         left = builder.load(self.operands[0], (batch, m, k), ())

@@ -1,8 +1,8 @@
 """``compile_for``: a primitive graph to something that runs on a device other than the processor.
 
-The graph is planned by the CPU's scheduler and its kernels are the CPU's loop nests. What differs: contractions are
-loop nests too (``expansion.py``), a block is one item (an element, or a row that is reduced), and nothing is kept in
-scratch memory that can be computed again.
+The graph is planned by the CPU's scheduler and its kernels are the CPU's loop nests. What differs: contractions have a
+template of their own (``targets/product.py``), a block is one item (an element, or a row that is reduced), and nothing
+is kept in scratch memory that can be computed again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from luchina.compiler.build import KernelInfo
+from luchina.compiler.contract import ContractionGroup
+from luchina.compiler.contraction.interface import Call, Epilogue
 from luchina.compiler.expansion import expand_contractions
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.loopspec import HEADER, LoopSpec
@@ -19,6 +21,7 @@ from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import Node, topological
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
+from luchina.compiler.target import Target
 from luchina.compiler.targets import groups, product
 from luchina.compiler.task import Task, Window
 
@@ -34,6 +37,7 @@ class Device(Protocol):
     """What a device answers to run programs (``runtime/opencl.py``)."""
 
     name: str
+    target: Target
 
     def allocate(self, nbytes: int) -> DeviceBuffer: ...
     def upload(self, data: bytes) -> DeviceBuffer: ...
@@ -61,32 +65,39 @@ class DeviceLoops(LoopBuilder):
         return task
 
 
+class DeviceProduct(ContractionGroup):
+    """A contraction on a device, with its epilogue."""
+
+    scheduler: DeviceScheduler
+
+    def _calls(self, windows: list, outs: list, epilogue: Epilogue | None) -> list[Call]:
+        node = self.node
+        classes = node.attrs[0] if node.op == "product" else "bmn"
+        depth = node.inputs[0].shape[len(classes) - classes.count("n") :]
+        target = self.scheduler.target
+        x, y = windows
+        return [product.call(target, node.dtype, classes, node.shape, depth, x, y, outs, epilogue)]
+
+
 class DeviceScheduler(Scheduler):
-    """The scheduler, with kernels for a device."""
+    """The scheduler, with kernels for a device of kind ``target``."""
 
     builder = DeviceLoops
+    contractions = DeviceProduct
 
-    def place(self, node: Node, to: Window) -> Window:
-        """A product has a kernel to itself."""
-        if node.op != "dot" or not node.size:
-            return super().place(node, to)
-        self.compute(node, to)
-        self.windows[id(node)] = to
-        return to
+    def __init__(self, outputs: Sequence[Node], donated: Sequence[int], target: Target) -> None:
+        self.target = target
+        super().__init__(outputs, donated)
 
-    def _dot(self, node: Node, to: Window) -> None:
-        if not to.is_contiguous:
-            self.realise(node)
-            self.write(node, to)
-            return
-        x, y = node.inputs
-        (batch, m, k), n = x.shape, y.shape[2]
-        down, across = product.tiles(m, n)
-        windows = [self._plain(x), self._plain(y), to]
-        blocks = batch * down * across
-        self._table_task(
-            product.kernel(node.dtype), windows, [m, n, k, down, across], blocks, "dot", 2 * batch * m * n * k
-        )
+    def view(self, node: Node) -> Window:
+        """A window is read where it lies too."""
+        if node.op != "strided" or id(node) in self.windows:
+            return super().view(node)
+        there = self.readable(self.realise(node.inputs[0]))
+        if not there.is_contiguous:
+            return super().view(node)
+        strides, offset = node.attrs
+        return Window(there.storage, node.shape, strides, there.offset + offset)
 
 
 # Primitives whose kernels are written for the CPU's vectors or threads only.
@@ -110,12 +121,12 @@ def compile_for(device: Device, outputs: Sequence[Node], donated: Sequence[int] 
         missing = _MISSING.get(node.op) or (_MISSING["random"] if node.op.startswith("random") else None)
         if missing:
             raise NotImplementedError(f"device {device.name!r} does not have {missing} yet (primitive {node.op!r})")
-    return DeviceExecutable(device, plan(outputs, donated))
+    return DeviceExecutable(device, plan(outputs, device.target, donated))
 
 
-def plan(outputs: Sequence[Node], donated: Sequence[int] = ()) -> DeviceScheduler:
-    """The kernels of a program for devices, in order."""
-    scheduler = DeviceScheduler(simplify(expand_contractions(simplify(outputs))), donated)
+def plan(outputs: Sequence[Node], target: Target, donated: Sequence[int] = ()) -> DeviceScheduler:
+    """The kernels of a program for devices of a kind, in order."""
+    scheduler = DeviceScheduler(simplify(expand_contractions(simplify(outputs))), donated, target)
     scheduler.plan()
     return scheduler
 

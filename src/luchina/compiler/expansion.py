@@ -1,4 +1,8 @@
-"""Contractions as loop nests: sums of products over windows, for devices that have no kernel of their own for them."""
+"""Convolutions as contractions of windows, for devices: the primitive ``product``, which only their scheduler knows.
+
+``product(x, y)`` of classes such as "nbmnn": a letter for each axis of the result says whether it is of both operands
+(b), of x (m) or of y (n). The axes of x are all b, all m and those that are summed over; of y all b, the sum's, all n.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +54,10 @@ def _fit(x: Node, padding: Sequence[tuple[int, int]]) -> Node:
     return x
 
 
+def _product(x: Node, y: Node, classes: str, shape: tuple[int, ...], dtype: str) -> Node:
+    return Node("product", (x, y), shape, dtype, (classes,))
+
+
 def _conv2d(node: Node) -> Node:
     x, w = node.inputs
     stride, padding, dilation, groups = node.attrs
@@ -60,11 +68,12 @@ def _conv2d(node: Node) -> Node:
     sn, sc, sh, sw = contiguous_strides(x.shape)
     windows = prims.strided(
         x,
-        (images, groups, 1, rows, columns, inside, kh, kw),
-        (sn, inside * sc, 0, stride[0] * sh, stride[1] * sw, sc, dilation[0] * sh, dilation[1] * sw),
+        (groups, inside, kh, kw, images, rows, columns),
+        (inside * sc, sc, dilation[0] * sh, dilation[1] * sw, sn, stride[0] * sh, stride[1] * sw),
     )
-    weights = prims.reshape(w, (1, groups, outs // groups, 1, 1, inside, kh, kw))
-    return _sum_of_products(windows, weights, (5, 6, 7), node.shape, node.dtype)
+    weights = prims.reshape(w, (groups, outs // groups, inside, kh, kw))
+    shape = (images, groups, outs // groups, rows, columns)
+    return prims.reshape(_product(weights, windows, "nbmnn", shape, node.dtype), node.shape)
 
 
 def _conv2d_input(node: Node) -> Node:
@@ -98,12 +107,12 @@ def _conv2d_weight(node: Node) -> Node:
     sn, sc, sh, sw = contiguous_strides(x.shape)
     windows = prims.strided(
         x,
-        (groups, 1, inside, *kernel, images, rows, columns),
-        (inside * sc, 0, sc, dilation[0] * sh, dilation[1] * sw, sn, stride[0] * sh, stride[1] * sw),
+        (groups, images, rows, columns, inside, *kernel),
+        (inside * sc, sn, stride[0] * sh, stride[1] * sw, sc, dilation[0] * sh, dilation[1] * sw),
     )
     g = prims.permute(prims.reshape(g, (images, groups, outs // groups, rows, columns)), (1, 2, 0, 3, 4))
-    g = prims.reshape(g, (groups, outs // groups, 1, 1, 1, images, rows, columns))
-    return _sum_of_products(windows, g, (5, 6, 7), node.shape, node.dtype)
+    shape = (groups, outs // groups, inside, *kernel)
+    return prims.reshape(_product(g, windows, "bmnnn", shape, node.dtype), node.shape)
 
 
 _RULES: dict[str, Callable[[Node], Node]] = {

@@ -39,6 +39,7 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
     """Plans one program. Afterwards: ``tasks``, ``storages`` (by table slot) and ``results`` (a storage per output)."""
 
     builder = LoopBuilder
+    contractions = ContractionGroup
 
     def __init__(
         self, outputs: Sequence[Node], donated: Sequence[int] = (), copies: frozenset[int] = frozenset()
@@ -393,7 +394,7 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
         if node.size and self._is_loop(node):
             self._join(node, to)
         elif node.op in CONTRACTIONS and node.size:
-            self._joined(node, ContractionGroup(self, node), {id(node)}, to)
+            self._joined(node, self.contractions(self, node), {id(node)}, to)
         else:
             self.compute(node, to)
             self.windows[id(node)] = to
@@ -485,7 +486,7 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
         elif (handler := getattr(self, "_" + node.op, None)) is not None:
             handler(node, to)
         elif node.op in CONTRACTIONS:
-            group = ContractionGroup(self, node)
+            group = self.contractions(self, node)
             group.stores[id(node)] = to
             self.tasks += group.finish([0])
         elif not self._is_loop(node):

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from luchina.compiler.kernel import Kernel
+from luchina.compiler.targets.spirv import SPIRV
 from luchina.runtime import cache
 from luchina.runtime.buffers import NoMemory
 
@@ -132,6 +133,7 @@ class OpenCL:
         self._kernels: dict[str, Any] = {}
         self._lock = threading.Lock()  # a kernel's arguments are its state until it is enqueued
         self.name = f"opencl:{index}"
+        self.target = SPIRV
         self.description = f"{device.name} ({device.platform.name}, {device.version}, driver {device.driver_version})"
 
     def __repr__(self) -> str:
