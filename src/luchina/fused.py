@@ -8,6 +8,7 @@ step to step (learning rate, bias correction) are run-time scalars, so they comp
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ from luchina.compiler import prims
 from luchina.devices import present
 from luchina.dtypes import float32
 from luchina.graph.program import lower_into, realize, walk
-from luchina.graph.value import Op, Spec, Value, from_buffer, mode, recording, scalar
-from luchina.runtime.buffers import allocate
+from luchina.graph.update import Update as Pending
+from luchina.graph.update import own_memory
+from luchina.graph.value import Op, Pack, Spec, Value, from_buffer, mode, packed, recording, scalar
+from luchina.runtime.buffers import Buffer, allocate
 from luchina.tensor import Tensor, weak_tensor, wrap_value
 
 Update = Callable[..., Any]
@@ -140,6 +143,78 @@ def apply(
         mode.grad = before
 
 
+class Members:
+    """Tensors that a step writes over: for each row the parameter and its states."""
+
+    __slots__ = ("rows", "signature", "tensors")
+
+    def __init__(self, rows: Sequence[tuple[Tensor, ...]]) -> None:
+        self.rows = rows
+        self.tensors = [tensor for row in rows for tensor in row]
+        self.signature = tuple([(tuple(t._shape), t._dtype) for t in self.tensors])
+
+
+def overwrite(
+    update: Update,
+    members: Members,
+    gradients: Sequence[Tensor],
+    scalars: dict[str, float],
+    options: Any = (),
+    written: Callable[[], None] = lambda: None,
+) -> None:
+    """``row = update(row[0], gradient, *row[1:], **scalars, **options)`` for every row of members, where they lie.
+
+    As ``apply``, but nothing is recorded for the members: their storages change when the program has run. ``written``
+    is called then. What cannot be written over (pending, shared, a part of a storage, on an accelerator) is replaced.
+    """
+    buffers = None if present.accelerators else [own_memory(tensor) for tensor in members.tensors]
+    if buffers is None or None in buffers:
+        rows = [(row[0], gradient, *row[1:]) for row, gradient in zip(members.rows, gradients)]
+        apply(update, rows, members.rows, scalars, options)
+        written()
+        return
+    values = [_numbers_of(gradient) for gradient in gradients]
+    sizes = tuple([len(row) for row in members.rows])
+    pack = packed(Pack(buffers, tuple(scalars.values())), (members.signature, len(scalars)))  # type: ignore[arg-type]
+    before, mode.grad = mode.grad, False
+    try:
+        value = _overwriting(update, options, tuple(scalars))(pack, *values, attrs=(sizes,))
+    finally:
+        mode.grad = before
+    recording.updates.append(Pending(value, members.tensors, written))
+
+
+@functools.cache
+def _overwriting(update: Update, options: Any, names: tuple[str, ...]) -> Op:
+    def infer(pack: Value, *gradients_and_sizes: Any) -> Spec:
+        *gradients, sizes = gradients_and_sizes
+        members, at = pack.attrs[0][0], 0
+        for gradient, size in zip(gradients, sizes, strict=True):
+            own = members[at : at + size]
+            signature = (own[0], (gradient.shape, gradient.dtype), *own[1:])
+            for (shape, dtype), result in zip(own, _trace(update, options, names, signature)[2], strict=True):
+                if result.shape != shape or result.dtype is not dtype:
+                    raise RuntimeError(f"cannot replace {dtype}{list(shape)} by {result.dtype}{list(result.shape)}")
+            at += size
+        return Spec((), float32)  # nobody sees it
+
+    def lower(pack: Any, *gradients_and_sizes: Any) -> tuple:
+        from luchina.dtypes import BY_NAME
+
+        members, numbers = pack
+        *gradients, sizes = gradients_and_sizes
+        results: list[Any] = []
+        at = 0
+        for gradient, size in zip(gradients, sizes, strict=True):
+            row = [members[at], gradient, *members[at + 1 : at + size]]
+            signature = tuple((n.shape, BY_NAME[n.dtype]) for n in row)
+            results += _inline(_trace(update, options, names, signature), numbers, row)
+            at += size
+        return tuple(results)
+
+    return Op(getattr(update, "__name__", "update"), infer, lower)
+
+
 def _numbers_of(tensor: Tensor) -> Value:
     """A tensor's Value without its role as a leaf."""
     value = tensor._storage.value
@@ -148,10 +223,12 @@ def _numbers_of(tensor: Tensor) -> Value:
     return tensor._read()
 
 
-def assign(tensors: Sequence[Tensor], number: float) -> None:
-    """Make every 0-d tensor that number, which is known on the host; float32 ones share one buffer."""
+def assign(tensors: Sequence[Tensor], number: float) -> Buffer | None:
+    """Make every 0-d tensor that number, which is known on the host; float32 ones share one buffer,
+    which is returned if all of them do."""
     memory = allocate(4)
     ctypes.c_float.from_address(memory.ptr).value = number
+    shared = True
     for tensor in tensors:
         storage = tensor._storage
         if tensor._dtype is float32 and storage.value.shape == () and not storage.value.needs_grad and not storage.lent:
@@ -159,8 +236,10 @@ def assign(tensors: Sequence[Tensor], number: float) -> None:
             storage.generation += 1
             tensor._counter.version += 1
         else:
+            shared = False
             with no_grad():
                 tensor.fill_(number)
+    return memory if shared else None
 
 
 def run() -> None:

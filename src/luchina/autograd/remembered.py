@@ -149,7 +149,11 @@ def mark_passed() -> None:
     passed, recording.passed = recording.passed, []
     for reference in passed:
         loss = reference()
-        for value in engine.reachable([loss]) if loss is not None else ():
+        if loss is None:
+            continue
+        if loss.context.__class__ is list:
+            loss.context = None  # the gradients, as they were written out for the compiler
+        for value in engine.reachable([loss]):
             if value.op is not None and value.op.vjp is not None:
                 engine.release(value, pending=False)
 

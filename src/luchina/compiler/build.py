@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from luchina.compiler import jit
 from luchina.compiler.attention.plan import choose_layouts
-from luchina.compiler.memory import drop_dead, plan_arena, take_over
+from luchina.compiler.memory import drop_dead, plan_arena, put_off, take_over
 from luchina.compiler.prims import Node
 from luchina.compiler.recompute import recompute
 from luchina.compiler.schedule import Scheduler
@@ -17,7 +17,7 @@ from luchina.runtime.buffers import GUARDED, Buffer, allocate
 from luchina.runtime.program import KernelCall, Program
 
 
-def compile(outputs: Sequence[Node], donated: Sequence[int] = ()) -> Executable:
+def compile(outputs: Sequence[Node], donated: Collection[int] = ()) -> Executable:
     """Plan ``outputs`` and compile what is new; see ``docs/architecture.md``."""
     scheduler = Scheduler(choose_layouts(simplify(outputs)), donated)
     if (again := recompute(scheduler)) is not None:
@@ -68,6 +68,9 @@ class Executable:
 
     def __init__(self, scheduler: Scheduler) -> None:
         tasks = drop_dead(scheduler.tasks)
+        for position, storage in enumerate(scheduler.results):
+            storage.index = position
+        tasks = put_off(tasks, scheduler.donated)
         take_over(tasks, scheduler.donated)
         self.kernels = [KernelInfo(task) for task in tasks]
         self.profiling = False

@@ -106,19 +106,18 @@ class ContractionGroup(Group):
             )
             for call in calls
         ]
-        if len(tasks) == 1:
-            inputs = {w.storage for w in self.operands}
-            tasks[0].inplace = [
-                (to.storage, o.storage)
-                for to in stores
-                for o in loads
-                if to.storage is not None
-                and o.storage is not None
-                and o.row == to.row
-                and ITEMSIZE[o.dtype] == ITEMSIZE[to.dtype]
-                and o.storage not in inputs
-                and sum(other.storage is o.storage for other in loads) == 1
-            ]
+        inputs = {w.storage for w in self.operands}
+        tasks[-1].inplace = [
+            (to.storage, o.storage)
+            for to in stores
+            for o in loads
+            if to.storage is not None
+            and o.storage is not None
+            and o.row == to.row
+            and ITEMSIZE[o.dtype] == ITEMSIZE[to.dtype]
+            and o.storage not in inputs
+            and sum(other.storage is o.storage for other in loads) == 1
+        ]
         tasks[0].nbytes_read = sum(_footprint(w.shape, w.strides, w.dtype) for w in self.operands) + sum(
             _footprint(builder.extents, o.row[1:], o.dtype) for o in loads
         )

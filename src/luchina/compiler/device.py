@@ -159,6 +159,8 @@ class DeviceExecutable:
     def __init__(self, device: Device, scheduler: Scheduler) -> None:
         self.device = device
         tasks = drop_dead(scheduler.tasks)
+        for position, storage in enumerate(scheduler.results):
+            storage.index = position
         take_over(tasks, scheduler.donated)
         self.kernels: list[KernelInfo] = [DeviceKernelInfo(task, device) for task in tasks]
         codes = device.load([task.kernel for task in tasks])

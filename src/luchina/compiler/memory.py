@@ -6,7 +6,7 @@ reads when it visits each element once. In the same way an output may take over 
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from luchina.compiler.task import Storage, Task
 
@@ -36,7 +36,8 @@ def lifetimes(tasks: Sequence[Task]) -> dict[Storage, tuple[int, int]]:
 
 
 def take_over(tasks: Sequence[Task], donated: Container[int]) -> None:
-    """Let outputs take the memory of donated inputs that die in the kernel that writes them."""
+    """Let outputs take the memory of donated inputs that die in the kernel that writes them. ``donated`` may be a
+    mapping that says which output, by its number, each input is for."""
     spans = lifetimes(tasks)
     taken = {s.takes for s in spans if s.takes}
     for i, task in enumerate(tasks):
@@ -45,14 +46,42 @@ def take_over(tasks: Sequence[Task], donated: Container[int]) -> None:
                 written.kind == "output"
                 and written.takes is None
                 and spans[written][0] == i
-                and read.kind == "input"
-                and read.index in donated
+                and _meant(donated, written, read)
                 and read not in taken
                 and read.nbytes == written.nbytes
                 and spans[read][1] == i
             ):
                 written.takes = read
                 taken.add(read)
+
+
+def put_off(tasks: Sequence[Task], donated: Container[int]) -> list[Task]:
+    """The tasks in an order in which more outputs find their donated input dead: one that would write over what a task
+    soon after it still reads goes behind that task (a weight's update behind the gradient that reads the weight)."""
+    order = list(tasks)
+    for i in range(len(order) - 1, -1, -1):
+        task = order[i]
+        goals = {read for written, read in task.inplace if written.kind == "output" and _meant(donated, written, read)}
+        near = range(i + 1, min(i + 1 + PUT_OFF, len(order)))
+        last = max((j for j in near if not goals.isdisjoint(order[j].reads)), default=i)
+        own = {*task.writes}
+        free = all(
+            own.isdisjoint(other.reads) and own.isdisjoint(other.writes) and not {*task.reads} & {*other.writes}
+            for other in order[i + 1 : last + 1]
+        )
+        if free and last > i:
+            order.insert(last, order.pop(i))
+    return order
+
+
+PUT_OFF = 6  # tasks that one is put off behind
+
+
+def _meant(donated: Container[int], written: Storage, read: Storage) -> bool:
+    """Whether the output is the one that an input was donated for."""
+    if read.kind != "input" or read.index not in donated:
+        return False
+    return not isinstance(donated, Mapping) or donated[read.index] == written.index
 
 
 def plan_arena(tasks: Sequence[Task]) -> tuple[dict[Storage, int], int]:

@@ -418,11 +418,12 @@ def _inplace(spec: LoopSpec, operands: list[_Operand]) -> list[tuple[Storage, St
     for operand in operands:
         if operand.kind == "load" and operand.storage is not None:
             reads.setdefault(operand.storage, []).append(operand)
-    # A row that is visited again must not have been written over: only the last visit may write in place.
+    # A row that is visited again must not have been written over: only the last visit may write in place, and what is
+    # stored once a row, after all visits.
     full = loopspec.is_full(spec)
     phase = loopspec.phases_of(spec, full)
     last = max(phase, default=0)
-    late = {i.attrs[0] for i, f, p in zip(spec.program, full, phase) if i.op == "store" and f and p == last}
+    late = {i.attrs[0] for i, f, p in zip(spec.program, full, phase) if i.op == "store" and (p == last or not f)}
     pairs = []
     for at, written in enumerate(operands):
         if written.kind != "store" or written.storage is None or (spec.inner and at not in late):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from luchina.compiler import movement, prims
 from luchina.compiler.attention.plan import AttentionKernels
@@ -42,11 +42,11 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
     contractions = ContractionGroup
 
     def __init__(
-        self, outputs: Sequence[Node], donated: Sequence[int] = (), copies: frozenset[int] = frozenset()
+        self, outputs: Sequence[Node], donated: Collection[int] = (), copies: frozenset[int] = frozenset()
     ) -> None:
         self.outputs = list(outputs)
         self.copies = copies
-        self.donated = frozenset(donated)
+        self.donated = donated
         self.tasks: list[Task] = []
         self.storages: list[Storage] = []
         self.inputs: dict[int, Storage] = {}

@@ -16,22 +16,24 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.devices import CPU, present
-from luchina.graph.value import OUT, PICK, Value, key_of, recording, too_large
+from luchina.graph.value import OUT, PICK, Pack, Value, key_of, recording, too_large
 from luchina.runtime.buffers import Buffer, NoMemory, no_memory
 
 if TYPE_CHECKING:
     from luchina.compiler.prims import Node
+    from luchina.graph.update import Update
 
 PLAIN_LIMIT = 600  # the same where none of them needs a gradient: a loop of steps becomes runs of one program
 PENDING_LIMIT = 4000  # holders watched since the last run before everything is run anyway
 
 
 class Program(NamedTuple):
-    """A compiled program, and which of the epoch's leaves it reads."""
+    """A compiled program, and which of the epoch's leaves it reads: memory, numbers, packs of both."""
 
     executable: Any  # of ``compiler.build``, or ``Parts`` of several devices
     buffers: tuple[int, ...]
     scalars: tuple[int, ...]
+    packs: tuple[int, ...] = ()
 
 
 class Run(NamedTuple):
@@ -46,7 +48,7 @@ _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
     # A child has only the thread that forked: it waits for the run of another, so that nothing is left half done.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
-_programs: dict[tuple[int, ...], Program] = {}
+_programs: dict[tuple, Program] = {}
 observers: list[Callable[[Run], None]] = []  # told of every run; ``luchina explain`` listens here
 statistics = {"runs": 0, "programs": 0}
 profiling = False  # take the time of every kernel of programs compiled from now on; ``luchina explain`` sets it
@@ -94,14 +96,16 @@ def _realize(values: Iterable[Value]) -> None:
         if value not in seen:
             seen.add(value)
             targets.append(value)
-    if targets:
+    updates = recording.updates
+    if targets or updates:
         try:
-            _run(targets)
+            _run(targets, updates)
         except NoMemory:
             if not values or len(values) == len(targets):
                 raise
             _run(values)  # what nobody has asked for yet may wait for memory
             return
+        updates.clear()
     recording.watched.clear()
     recording.graded = 0
     recording.settle()
@@ -174,26 +178,28 @@ def _saved(targets: list[Value]) -> list[Value]:
     return extra
 
 
-def _run(targets: list[Value]) -> None:
+def _run(targets: list[Value], updates: Sequence[Update] = ()) -> None:
     targets = targets + _saved(targets)
-    epoch = recording.epoch
-    signature = tuple([k if (k := v.key) >= 0 and v.epoch == epoch else key_of(v) for v in targets])
+    signature = _signature(targets, updates)
     program = _programs.get(signature)
     new = program is None
     if program is None:
-        program = _compile(targets)
+        program = _compile(targets, updates)
         if program is None:  # another thread computed something of this after it was recorded: it is a leaf by now
             recording.restart()
-            signature = tuple([key_of(v) for v in targets])
-            program = _programs.get(signature) or _compile(targets)
+            signature = _signature(targets, updates)
+            program = _programs.get(signature) or _compile(targets, updates)
             assert program is not None, "an expansion read memory of its own"
         _programs[signature] = program
         statistics["programs"] += 1
     leaves = recording.leaves
-    results = program.executable.run(
-        [leaves[i].buffer for i in program.buffers],  # type: ignore[misc]
-        [leaves[i].number for i in program.scalars],  # type: ignore[misc]
-    )
+    buffers: list[Any] = [leaves[i].buffer for i in program.buffers]
+    scalars: list[Any] = [leaves[i].number for i in program.scalars]
+    for i in program.packs:
+        pack: Any = leaves[i].buffer
+        buffers += pack.buffers
+        scalars += pack.numbers
+    results = program.executable.run(buffers, scalars)
     statistics["runs"] += 1
     recording.restart()  # first, so that an interrupt among the next lines leaves no key that speaks of pending Values
     for value, buffer in zip(targets, results):
@@ -201,16 +207,46 @@ def _run(targets: list[Value]) -> None:
         if not value.needs_grad:
             value.op = None
             value.inputs = ()
+    at = len(targets)
+    for update in updates:
+        update.finish(results[at : at + len(update.tensors)])
+        at += len(update.tensors)
     if observers:
         run = Run(targets, program, new)
         for observer in observers:
             observer(run)
 
 
+def _signature(targets: Sequence[Value], updates: Sequence[Update]) -> tuple:
+    """What a program is found by: the keys of its results, and which leaves are memory that an update writes over."""
+    epoch = recording.epoch
+    keys = [k if (k := v.key) >= 0 and v.epoch == epoch else key_of(v) for v in targets]
+    if not updates:
+        return tuple(keys)
+    keys += [key_of(update.value) for update in updates]
+    places = _written(updates)
+    return (*keys, None, *[places.get(id(leaf.buffer)) for leaf in recording.leaves])
+
+
+def _written(updates: Sequence[Update]) -> dict[int, tuple[int, int]]:
+    """The memory that is written over, by its ``Buffer``'s id: the number of its update, and its place in the pack."""
+    places = {}
+    for number, update in enumerate(updates):
+        pack: Any = update.value.inputs[0].buffer
+        for k, buffer in enumerate(pack.buffers):
+            places[id(buffer)] = number, k
+    return places
+
+
 def lower(
-    order: Sequence[Value], leaves: Sequence[Value], targets: Sequence[Value], constants: Sequence[Value] = ()
+    order: Sequence[Value],
+    leaves: Sequence[Value],
+    targets: Sequence[Value],
+    constants: Sequence[Value] = (),
+    updates: Sequence[Update] = (),
 ) -> list[Node]:
-    """The primitive graph of recorded Values; buffers and scalars are numbered in the order of ``leaves``."""
+    """The primitive graph of recorded Values; buffers and scalars are numbered in the order of ``leaves``, and behind
+    them those of the updates' packs. A leaf that is memory of a pack is the pack's."""
     from luchina.compiler import prims
 
     nodes: dict[Value, Any] = {
@@ -224,8 +260,24 @@ def lower(
         else:
             nodes[value] = prims.scalar(scalars, value.dtype.name if value.dtype.name != "bool" else "int64")
             scalars += 1
+    for update in updates:
+        pack = update.value.inputs[0]
+        members, numbers = pack.attrs[0]
+        inputs = [prims.input(buffers + k, shape, dtype.name) for k, (shape, dtype) in enumerate(members)]
+        nodes[pack] = inputs, [prims.scalar(scalars + k, "float64") for k in range(numbers)]
+        buffers += len(members)
+        scalars += numbers
+    if updates:
+        places = _written(updates)
+        for value in recording.leaves:
+            place = places.get(id(value.buffer))
+            if place is not None:
+                nodes[value] = nodes[updates[place[0]].value.inputs[0]][0][place[1]]
     lower_into(nodes, order)
-    return [nodes[v] for v in targets]
+    results = [nodes[v] for v in targets]
+    for update in updates:
+        results += nodes[update.value]
+    return results
 
 
 def lower_into(nodes: dict[Value, Any], order: Sequence[Value]) -> None:
@@ -240,11 +292,14 @@ def lower_into(nodes: dict[Value, Any], order: Sequence[Value]) -> None:
                 nodes[value] = value.op.lower(*[nodes[s] for s in value.inputs], *value.attrs)
 
 
-def _compile(targets: list[Value]) -> Program | None:
+def _compile(targets: list[Value], updates: Sequence[Update] = ()) -> Program | None:
     """The program of ``targets``; None if their keys speak of Values as pending that are computed by now."""
     from luchina.compiler.build import compile as compile_graph
 
-    order, found = walk(targets)
+    order, found = walk([*targets, *[update.value for update in updates]])
+    if updates:
+        places = _written(updates)
+        found = [v for v in found if v.buffer.__class__ is not Pack and id(v.buffer) not in places]
     # Every leaf was counted when it was recorded, but for the numbers that an expansion brought in: they are
     # part of a derivative's formula, the same each time.
     numbers = {leaf: i for i, leaf in enumerate(recording.leaves)}
@@ -258,13 +313,18 @@ def _compile(targets: list[Value]) -> Program | None:
 
         if parts.elsewhere([*targets, *order]):
             executable = parts.build(targets, order, leaves, constants)
-    executable = executable or compile_graph(lower(order, leaves, targets, constants))
+    if executable is None:
+        outputs = lower(order, leaves, targets, constants, updates)
+        first = sum(1 for v in leaves if v.number is None)
+        written = sum(len(update.tensors) for update in updates)
+        executable = compile_graph(outputs, {first + k: len(targets) + k for k in range(written)})
     executable.profiling = profiling
     executable.recorded = [v.op.name for v in order if v.op is not None]
     return Program(
         executable,
         tuple(numbers[v] for v in leaves if v.number is None),
         tuple(numbers[v] for v in leaves if v.number is not None),
+        tuple(numbers[update.value.inputs[0]] for update in updates),
     )
 
 

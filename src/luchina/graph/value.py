@@ -25,6 +25,7 @@ from luchina.runtime.buffers import Buffer
 
 if TYPE_CHECKING:
     from luchina.compiler.prims import Node
+    from luchina.graph.update import Update
 
 OUT = -1  # in ``Op.reads``: the operation's own result
 
@@ -175,6 +176,7 @@ class Recording(threading.local):
         consumed: the losses that backward has passed over without walking their graph.
         walked: those whose graph it has walked and freed.
         passed: both, when all that was pending has been computed.
+        updates: writes over memory that the next run has to do (see ``graph.update``).
     """
 
     several = False  # whether more than one thread has recorded anything
@@ -190,6 +192,7 @@ class Recording(threading.local):
         self.consumed: list[Value] = []
         self.walked: list[Value] = []
         self.passed: list[weakref.ref[Value]] = []
+        self.updates: list[Update] = []
 
     def restart(self) -> None:
         """After a run: leaves are counted anew."""
@@ -266,7 +269,12 @@ def _leaf_key(value: Value) -> int:
             return known
     # A computed Value inside the autograd graph is memory to a program, but backward goes on behind it.
     role = 0 if not value.needs_grad else 1 if value.op is None or value.op.vjp is None else 2
-    number = _leaf_number(len(leaves), value.shape, value.dtype, value.weak, role, value.device)
+    buffer = value.buffer
+    if buffer.__class__ is Pack:
+        number = _leaf_number(len(leaves), Pack, *value.attrs)
+    else:
+        where = buffer.device if buffer.__class__ is Memory else None  # the CPU's are many, and counted at every step
+        number = _leaf_number(len(leaves), value.shape, value.dtype, value.weak, role, where)
     leaves.append(value)
     if Recording.several:
         recording.counted[value] = number
@@ -380,7 +388,7 @@ class Value:
         shape: tuple[int, ...],
         dtype: dtype,
         needs_grad: bool = False,
-        buffer: Buffer | Memory | None = None,
+        buffer: Buffer | Memory | Pack | None = None,
         number: float | int | None = None,
         weak: bool = False,
         key: int = -1,
@@ -392,7 +400,7 @@ class Value:
         self.shape = shape
         self.dtype = dtype
         self.needs_grad = needs_grad
-        self.buffer = buffer
+        self.buffer: Any = buffer
         self.number = number
         self.weak = weak
         self.key = key
@@ -433,6 +441,21 @@ class Value:
 def from_buffer(buffer: Buffer | Memory, shape: tuple[int, ...], dtype: dtype) -> Value:
     """A leaf that is already computed: contiguous memory."""
     return Value(None, (), (), shape, dtype, buffer=buffer)
+
+
+class Pack:
+    """The memory and the numbers of many leaves that a program takes as one: what an optimizer owns."""
+
+    __slots__ = ("buffers", "numbers")
+
+    def __init__(self, buffers: Sequence[Buffer], numbers: Sequence[float]) -> None:
+        self.buffers = buffers
+        self.numbers = numbers
+
+
+def packed(pack: Pack, signature: tuple) -> Value:
+    """A leaf that stands for all of a pack; ``signature`` says how many there are, and their shapes and dtypes."""
+    return Value(None, (), (signature,), (), dtypes.float32, buffer=pack)
 
 
 def scalar(number: float | int | bool) -> Value:

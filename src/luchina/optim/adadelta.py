@@ -71,15 +71,12 @@ class Adadelta(Optimizer):
         super().__init__(params, defaults)
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params = self._with_grads(group)
-        self._start(params, "square_avg", "acc_delta")
-        self._count_steps(params)
-        states = [(self.state[p]["square_avg"], self.state[p]["acc_delta"]) for p in params]
-        self._update(
-            adadelta_update,
-            [(param, param.grad, *state) for param, state in zip(params, states)],
-            [(param, *state) for param, state in zip(params, states)],
-            {name: float(group[name]) for name in ("lr", "rho", "eps", "weight_decay")} | {"rest": 1 - group["rho"]},
-            decays=group["weight_decay"] != 0,
-            maximize=group["maximize"],
-        )
+        numbers = {name: float(group[name]) for name in ("lr", "rho", "eps", "weight_decay")}
+        for rows in self._rows(group, "square_avg", "acc_delta"):
+            self._update(
+                adadelta_update,
+                rows,
+                {**numbers, "rest": 1 - group["rho"]},
+                decays=group["weight_decay"] != 0,
+                maximize=group["maximize"],
+            )

@@ -85,15 +85,12 @@ class Adagrad(Optimizer):
             group.setdefault("differentiable", False)
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params = self._with_grads(group)
-        for step, members in self._count_steps(params).items():
-            sums = [self.state[param]["sum"] for param in members]
+        for rows in self._rows(group, "sum"):
             self._update(
                 adagrad_update,
-                [(param, param.grad, total) for param, total in zip(members, sums)],
-                list(zip(members, sums)),
+                rows,
                 {
-                    "rate": float(group["lr"]) / (1 + (step - 1) * group["lr_decay"]),
+                    "rate": float(group["lr"]) / (1 + (rows.step - 1) * group["lr_decay"]),
                     "eps": float(group["eps"]),
                     "weight_decay": float(group["weight_decay"]),
                 },

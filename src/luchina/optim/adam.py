@@ -102,15 +102,13 @@ class Adam(Optimizer):
                 group.setdefault(name, None)
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params = self._with_grads(group)
         names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])]
-        self._start(params, *names)
         beta1, beta2 = map(float, group["betas"])
         lr, weight_decay, decoupled = float(group["lr"]), float(group["weight_decay"]), group["decoupled_weight_decay"]
-        for step, members in self._count_steps(params).items():
+        for rows in self._rows(group, *names):
             numbers = {
-                "step_size": lr / (1 - beta1**step),
-                "root_correction": (1 - beta2**step) ** 0.5,
+                "step_size": lr / (1 - beta1**rows.step),
+                "root_correction": (1 - beta2**rows.step) ** 0.5,
                 "beta1": beta1,
                 "beta2": beta2,
                 "rest1": 1 - beta1,
@@ -118,11 +116,9 @@ class Adam(Optimizer):
                 "eps": float(group["eps"]),
                 "decay": 1 - lr * weight_decay if decoupled else weight_decay,
             }
-            states = [[self.state[param][name] for name in names] for param in members]
             self._update(
                 adam_update,
-                [(param, param.grad, *state) for param, state in zip(members, states)],
-                [(param, *state) for param, state in zip(members, states)],
+                rows,
                 numbers,
                 upper=1 - beta1 >= 0.5,
                 decays=weight_decay != 0,

@@ -73,17 +73,13 @@ class Adamax(Optimizer):
         super().__init__(params, defaults)
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params = self._with_grads(group)
-        self._start(params, "exp_avg", "exp_inf")
         beta1, beta2 = map(float, group["betas"])
-        for step, members in self._count_steps(params).items():
-            states = [(self.state[p]["exp_avg"], self.state[p]["exp_inf"]) for p in members]
+        for rows in self._rows(group, "exp_avg", "exp_inf"):
             self._update(
                 adamax_update,
-                [(param, param.grad, *state) for param, state in zip(members, states)],
-                [(param, *state) for param, state in zip(members, states)],
+                rows,
                 {
-                    "step_size": float(group["lr"]) / (1 - beta1**step),
+                    "step_size": float(group["lr"]) / (1 - beta1**rows.step),
                     "beta1": beta1,
                     "beta2": beta2,
                     "rest1": 1 - beta1,

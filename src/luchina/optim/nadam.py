@@ -8,6 +8,7 @@ from typing import Any
 import luchina
 from luchina import Tensor
 from luchina.optim.optimizer import Optimizer, check_at_least_zero, check_betas, check_lr, check_modes, lerp
+from luchina.optim.rows import Rows
 
 
 def nadam_update(
@@ -85,18 +86,19 @@ class NAdam(Optimizer):
         super().__init__(params, defaults)
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params = self._with_grads(group)
-        self._start(params, "mu_product", "exp_avg", "exp_avg_sq")
         beta1, beta2 = map(float, group["betas"])
         lr, weight_decay, decoupled = float(group["lr"]), float(group["weight_decay"]), group["decoupled_weight_decay"]
-        for step, members in self._count_steps(params).items():
+        self._start(self._with_grads(group), "mu_product", "exp_avg", "exp_avg_sq")
+        for rows in self._rows(group, "exp_avg", "exp_avg_sq"):
+            step = rows.step
             mu, mu_next = (beta1 * (1.0 - 0.5 * (0.96 ** (at * group["momentum_decay"]))) for at in (step, step + 1))
-            for product, same in self._multiply_mu(members, mu).items():
-                states = [(self.state[p]["exp_avg"], self.state[p]["exp_avg_sq"]) for p in same]
+            products = self._multiply_mu(rows.params, mu)
+            for product, same in products.items():
+                if len(products) > 1:
+                    rows = Rows(self, group, ("exp_avg", "exp_avg_sq"), same, step)
                 self._update(
                     nadam_update,
-                    [(param, param.grad, *state) for param, state in zip(same, states)],
-                    [(param, *state) for param, state in zip(same, states)],
+                    rows,
                     {
                         "grad_size": lr * (1.0 - mu) / (1.0 - product),
                         "avg_size": lr * mu_next / (1.0 - product * mu_next),

@@ -12,16 +12,18 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from copy import deepcopy
 from itertools import chain
 from typing import Any
 
 import luchina
 from luchina import Tensor
+from luchina.graph.value import mode
 from luchina.nn.modules.hooks import RemovableHandle
 from luchina.nn.modules.module import clear_grad
 from luchina.nn.parameter import _typename
+from luchina.optim.rows import Rows
 
 
 class _Required:
@@ -199,9 +201,12 @@ class Optimizer:
         if closure is not None:
             with luchina.enable_grad():
                 loss = closure()
-        with luchina.no_grad():
+        before, mode.grad = mode.grad, False
+        try:
             for group in self.param_groups:
                 self._step_group(group)
+        finally:
+            mode.grad = before
         luchina.fused.run()
         return loss
 
@@ -223,39 +228,32 @@ class Optimizer:
                     state[name] = luchina.tensor(1.0, dtype=luchina.float32) if mu else luchina.zeros_like(param)
 
     def _update(
-        self,
-        update: Callable[..., tuple[Tensor, ...]],
-        rows: Sequence[tuple[Tensor, ...]],
-        targets: Sequence[tuple[Tensor, ...]],
-        numbers: dict[str, float],
-        **options: Hashable,
+        self, update: Callable[..., tuple[Tensor, ...]], rows: Rows, numbers: dict[str, float], **options: Hashable
     ) -> None:
-        """Run ``update`` on every row of tensors as one operation, and write the results to the targets."""
-        if not rows:
-            return
-        luchina.fused.apply(update, rows, targets, numbers, tuple(sorted(options.items())))
+        """Run ``update`` on every row as one operation, which writes over the parameters and their states."""
+        chosen = tuple(sorted(options.items()))
+        luchina.fused.overwrite(update, rows.members, rows.gradients, numbers, chosen, rows.written)
 
-    def _count_steps(self, params: list[Any]) -> dict[int, list[Any]]:
-        """Add 1 to ``state[p]["step"]`` of each parameter; the parameters by their number of steps.
-
-        The numbers are known on the host: reading the tensors back would run what was recorded, at every step.
-        """
-        counts: dict[Any, tuple[Tensor, int, int]] = self.__dict__.setdefault("_counts", {})
+    def _rows(self, group: dict[str, Any], *names: str) -> list[Rows]:
+        """The parameters of a group that have a gradient, with the named states: those together that have made the same
+        number of steps, this one included. Mostly they are those of the step before."""
+        gathered: dict[int, Rows] = self.__dict__.setdefault("_gathered", {})
+        known = gathered.get(id(group))
+        if known is not None and known.hold(self, group, names):
+            return [known]
+        params = self._with_grads(group)
+        self._start(params, *names)
         by_count: dict[int, list[Any]] = {}
         for param in params:
             step = self.state[param]["step"]
             if not isinstance(step, luchina.Tensor):
                 step = self.state[param]["step"] = luchina.tensor(float(step), device="cpu")
-            known = counts.get(id(param))
-            fresh = known is None or known[0] is not step or known[1] != step._version
-            n = (int(step.item()) if fresh else known[2]) + 1  # type: ignore[index]
-            by_count.setdefault(n, []).append(param)
-        for n, members in by_count.items():
-            steps = [self.state[param]["step"] for param in members]
-            luchina.fused.assign(steps, float(n))
-            for param, step in zip(members, steps):
-                counts[id(param)] = (step, step._version, n)
-        return by_count
+            by_count.setdefault(int(step.item()) + 1, []).append(param)
+        found = [Rows(self, group, names, members, step) for step, members in by_count.items()]
+        gathered.pop(id(group), None)
+        if len(found) == 1:
+            gathered[id(group)] = found[0]
+        return found
 
     # ---- state
 
@@ -303,7 +301,6 @@ class Optimizer:
             new["params"] = group["params"]
             if "param_names" in group:
                 new.setdefault("param_names", group["param_names"])
-        self.__dict__.pop("_counts", None)
         self.__setstate__({"state": state, "param_groups": saved})
         for hook in self._optimizer_load_state_dict_post_hooks.values():  # type: ignore[attr-defined]
             hook(self)

@@ -95,22 +95,18 @@ class RMSprop(Optimizer):
                 group.setdefault(name, False)
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params = self._with_grads(group)
         keeps, centered = group["momentum"] > 0, group["centered"]
         names = ["square_avg", *(["momentum_buffer"] if keeps else []), *(["grad_avg"] if centered else [])]
-        self._start(params, *names)
-        self._count_steps(params)
         rest = 1 - float(group["alpha"])
         numbers = {name: float(group[name]) for name in ("lr", "alpha", "eps", "weight_decay", "momentum")}
-        states = [[self.state[param][name] for name in names] for param in params]
-        self._update(
-            rmsprop_update,
-            [(param, param.grad, *state) for param, state in zip(params, states)],
-            [(param, *state) for param, state in zip(params, states)],
-            {**numbers, "rest": rest},
-            upper=rest >= 0.5,
-            decays=group["weight_decay"] != 0,
-            centered=centered,
-            keeps=keeps,
-            maximize=group["maximize"],
-        )
+        for rows in self._rows(group, *names):
+            self._update(
+                rmsprop_update,
+                rows,
+                {**numbers, "rest": rest},
+                upper=rest >= 0.5,
+                decays=group["weight_decay"] != 0,
+                centered=centered,
+                keeps=keeps,
+                maximize=group["maximize"],
+            )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import luchina
 from luchina import Tensor
 from luchina.optim.optimizer import Optimizer, check_at_least_zero, check_lr, check_modes
+from luchina.optim.rows import Rows
 
 
 def sgd_update(
@@ -86,13 +88,20 @@ class SGD(Optimizer):
             for name in ("foreach", "fused"):
                 group.setdefault(name, None)
 
+    def _rows(self, group: dict[str, Any], *names: str) -> list[Rows]:
+        """The parameters that have a gradient and the named states, whose steps are not counted."""
+        gathered: dict[int, Rows] = self.__dict__.setdefault("_gathered", {})
+        known = gathered.get(id(group))
+        if known is not None and known.hold(self, group, names):
+            return [known]
+        params = [p for p in self._with_grads(group) if all(self.state[p].get(name) is not None for name in names)]
+        if not params:
+            return []
+        gathered[id(group)] = Rows(self, group, names, params)
+        return [gathered[id(group)]]
+
     def _step_group(self, group: dict[str, Any]) -> None:
         momentum = group["momentum"]
-        first: list[Tensor] = []
-        later: list[Tensor] = []
-        for param in self._with_grads(group):
-            buf = self.state[param].get("momentum_buffer") if momentum != 0 else None
-            (first if buf is None else later).append(param)
         numbers = {
             "lr": float(group["lr"]),
             "weight_decay": float(group["weight_decay"]),
@@ -105,13 +114,16 @@ class SGD(Optimizer):
             "nesterov": group["nesterov"],
             "maximize": group["maximize"],
         }
-        if first and momentum != 0:
+        later = self._rows(group, *(["momentum_buffer"] if momentum != 0 else []))
+        made = sum(len(rows.params) for rows in later)
+        if momentum != 0 and made < len(group["params"]):
+            first = [p for p in self._with_grads(group) if self.state[p].get("momentum_buffer") is None]
             for param in first:
                 assert param.grad is not None
                 self.state[param]["momentum_buffer"] = param.grad.detach().clone()
-        rows: list[tuple[Any, ...]] = [(p, p.grad) for p in first]
-        targets = [(p, *([self.state[p]["momentum_buffer"]] if momentum != 0 else [])) for p in first]
-        self._update(sgd_update, rows, targets, numbers, **options)
-        buffers = [self.state[p]["momentum_buffer"] for p in later]
-        rows = [(p, p.grad, buf) for p, buf in zip(later, buffers)]
-        self._update(sgd_update, rows, list(zip(later, buffers)), numbers, **options)
+            targets = [(p, self.state[p]["momentum_buffer"]) for p in first]
+            luchina.fused.apply(
+                sgd_update, [(p, p.grad) for p in first], targets, numbers, tuple(sorted(options.items()))
+            )
+        for rows in later:
+            self._update(sgd_update, rows, numbers, **options)

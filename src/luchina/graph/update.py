@@ -1,0 +1,66 @@
+"""Writes over memory: an optimizer's step, which changes its parameters and states where they lie.
+
+Such a step is one Value whose inputs are the gradients and one leaf, the *pack* of all memory that it writes over.
+Nobody waits for its results: the run that computes it leaves them in the storages. Only memory that nobody else looks
+at is written over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from sys import getrefcount
+from typing import Any
+
+from luchina.graph.value import Value, from_buffer
+from luchina.runtime.buffers import Buffer, allocate
+
+
+class Update:
+    """One step's writes, pending.
+
+    Attributes
+        value: computes what is written, one result for each of ``tensors``, in order.
+        tensors: whose storages receive it.
+        written: called when it is done.
+    """
+
+    __slots__ = ("tensors", "value", "written")
+
+    def __init__(self, value: Value, tensors: Sequence[Any], written: Any) -> None:
+        self.value = value
+        self.tensors = tensors
+        self.written = written
+
+    def finish(self, results: Sequence[Buffer]) -> None:
+        """Let the storages show the results, most of which are the very memory that they had."""
+        for tensor, buffer in zip(self.tensors, results, strict=True):
+            storage = tensor._storage
+            value = storage.value
+            if buffer is not value.buffer:
+                storage.value = from_buffer(buffer, value.shape, value.dtype)
+            storage.generation += 1
+            tensor._counter.version += 1
+        self.written()
+
+
+def own_memory(tensor: Any) -> Buffer | None:
+    """The memory of a tensor, for writing over: a copy of its own where somebody else holds it too. None if the tensor
+    is pending, a part of its storage, shared with other libraries, or not in this process's memory."""
+    storage = tensor._storage
+    value = storage.value
+    buffer = value.buffer
+    if buffer.__class__ is not Buffer or storage.lent or value.needs_grad or value.shape != tensor._shape:
+        return None
+    if not tensor._dense or tensor._offset:
+        return None
+    seen = tensor._value
+    # The storage's Value, this function and the question itself; and the Value that the tensor shows, if another.
+    holders = 3 if seen is value or seen is None or seen.buffer is not buffer else 4
+    if getrefcount(buffer) > holders or buffer.is_external:
+        fresh = allocate(buffer.nbytes)
+        ctypes.memmove(fresh.ptr, buffer.ptr, value.size * value.dtype.itemsize)
+        storage.value = from_buffer(fresh, value.shape, value.dtype)
+        storage.generation += 1
+        return fresh
+    return buffer
