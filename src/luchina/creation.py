@@ -38,7 +38,7 @@ def moved(tensor: Tensor, where: devices.device) -> Tensor:
     """A tensor that nobody else holds, on another device."""
     result = wrap_value(to_device(tensor._storage.value, where), type(tensor))
     result._shape, result._strides, result._moved = tensor._shape, tensor._strides, tensor._moved
-    result._generation = -1
+    result._dense, result._generation = tensor._dense, -1
     return result
 
 

@@ -260,7 +260,10 @@ class Tensor:
                 value.hooks = self._hooks
         if value.cell is not self._counter:
             if value.cell is not None:  # another tensor shows this very Value
-                value = alias(value)
+                if value.buffer is not None and not value.needs_grad:
+                    value = from_buffer(value.buffer, value.shape, value.dtype)  # nothing to record
+                else:
+                    value = alias(value)
             value.cell = self._counter
             value.version = self._counter.version
         self._value = value
@@ -755,6 +758,8 @@ class Tensor:
         return self._shared_array()
 
     def _shared_array(self) -> Any:
+        if self.device is not CPU:
+            raise NotImplementedError(f"memory of {self.device} cannot be shared yet: copy it with Tensor.cpu() first")
         program.realize((self._storage.value,))  # whatever was recorded reads the numbers of before
         array = self._array()
         holder = array

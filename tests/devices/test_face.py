@@ -201,3 +201,20 @@ def test_out_of_memory_leaves_everything_usable(where: torch.device) -> None:
     with pytest.raises(RuntimeError, match=r"opencl:0 out of memory: tried to allocate \d+ bytes"):
         (small[:1].expand(1 << 38) + 1)[0].item()
     assert (small + 1).tolist() == [2.0] * 4 and (torch.ones(2) + 1).tolist() == [2.0] * 2
+
+
+def test_memory_of_a_device_is_not_shared(where: torch.device) -> None:
+    x = torch.ones(2, device=where)
+    for share in (lambda: x.view(torch.int32), lambda: x.__dlpack__()):
+        with pytest.raises(NotImplementedError, match="memory of opencl:0 cannot be shared yet"):
+            share()
+
+
+def test_saved_constants_go_with_any_device(where: torch.device) -> None:
+    """What a later backward reads may be made of numbers alone, which no run may put on the CPU."""
+    x = torch.ones(2, 2, device=where, requires_grad=True)
+    kept = torch.where(torch.ones(2, 2, dtype=torch.bool, device=where), x * 2, x)
+    y = torch.nn.functional.leaky_relu(kept, 0.2)
+    y.sum().item()
+    y.sum().backward()
+    assert x.grad.tolist() == [[2.0, 2.0], [2.0, 2.0]]

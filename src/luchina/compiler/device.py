@@ -18,7 +18,7 @@ from luchina.compiler.kernel import Kernel
 from luchina.compiler.loopspec import HEADER, LoopSpec
 from luchina.compiler.memory import drop_dead, plan_arena, take_over
 from luchina.compiler.nest import LoopBuilder
-from luchina.compiler.prims import Node, topological
+from luchina.compiler.prims import Node
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
 from luchina.compiler.target import Target
@@ -100,27 +100,8 @@ class DeviceScheduler(Scheduler):
         return Window(there.storage, node.shape, strides, there.offset + offset)
 
 
-# Primitives whose kernels are written for the CPU's vectors or threads only.
-_MISSING = {
-    "attention": "attention in one kernel",
-    "attention_backward": "attention in one kernel",
-    "recurrence": "recurrent layers in one kernel",
-    "recurrence_backward": "recurrent layers in one kernel",
-    "random": "random numbers",
-    "multinomial": "random numbers",
-}
-
-
 def compile_for(device: Device, outputs: Sequence[Node], donated: Sequence[int] = ()) -> DeviceExecutable:
-    """Plan ``outputs`` for ``device`` and compile what is new: as ``build.compile``, with the device's buffers.
-
-    Raises:
-        NotImplementedError: for a primitive that the device has no kernel for yet.
-    """
-    for node in topological(outputs):
-        missing = _MISSING.get(node.op) or (_MISSING["random"] if node.op.startswith("random") else None)
-        if missing:
-            raise NotImplementedError(f"device {device.name!r} does not have {missing} yet (primitive {node.op!r})")
+    """Plan ``outputs`` for ``device`` and compile what is new: as ``build.compile``, with the device's buffers."""
     return DeviceExecutable(device, plan(outputs, device.target, donated))
 
 

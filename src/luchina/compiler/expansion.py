@@ -2,23 +2,33 @@
 
 ``product(x, y)`` of classes such as "nbmnn": a letter for each axis of the result says whether it is of both operands
 (b), of x (m) or of y (n). The axes of x are all b, all m and those that are summed over; of y all b, the sum's, all n.
+Attention and recurrent layers are written out in files of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from luchina.compiler import prims
+from luchina.compiler import expansion_attention, expansion_recurrence, prims
 from luchina.compiler.movement import contiguous_strides
 from luchina.compiler.prims import Node
 from luchina.compiler.simplify import _with_inputs
 
 
 def expand_contractions(outputs: Sequence[Node]) -> list[Node]:
-    """The same outputs with every contraction written as multiplication and sum."""
+    """The same outputs with every contraction written as multiplication and sum, attention as products and softmax,
+    recurrent layers step by step."""
     done: dict[int, Node] = {}
+    several: dict[int, dict[str, Node]] = {}  # of nodes whose kernel gives more than one result: all of them
     for node in prims.topological(outputs):
+        if node.op in prims.ATTENTION_FURTHER:
+            done[id(node)] = several[id(node.inputs[0])][node.op]
+            continue
         fresh = _with_inputs(node, tuple(done[id(i)] for i in node.inputs))
+        if node.op in _WHOLE:
+            several[id(node)] = _WHOLE[node.op](fresh)
+            done[id(node)] = several[id(node)][node.op]
+            continue
         rule = _RULES.get(node.op)
         done[id(node)] = rule(fresh) if rule and fresh.size else fresh
     return [done[id(node)] for node in outputs]
@@ -120,4 +130,11 @@ _RULES: dict[str, Callable[[Node], Node]] = {
     "conv2d": _conv2d,
     "conv2d_input": _conv2d_input,
     "conv2d_weight": _conv2d_weight,
+}
+
+_WHOLE: dict[str, Callable[[Node], dict[str, Node]]] = {
+    "attention": expansion_attention.forward,
+    "attention_backward": expansion_attention.backward,
+    "recurrence": expansion_recurrence.forward,
+    "recurrence_backward": expansion_recurrence.backward,
 }

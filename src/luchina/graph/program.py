@@ -172,6 +172,8 @@ def _saved(targets: list[Value]) -> list[Value]:
                 if number >= len(value.inputs):
                     continue
                 read = value if number == OUT else value.inputs[number]
+                if present.accelerators and read.device is None:
+                    continue  # made of numbers alone: it is made again on whichever device reads it
                 if read.buffer is None and read.number is None and read not in have:
                     have.add(read)
                     extra.append(read)
