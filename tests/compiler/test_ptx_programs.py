@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from tests import reference
@@ -158,3 +160,21 @@ def test_a_missing_barrier_would_show(module, monkeypatch):
     monkeypatch.setattr(module, "barrier", lambda e, target: None)
     with pytest.raises(AssertionError, match=r"Not equal|Mismatch"):
         one_warp_after_another()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_inputs_that_begin_anywhere(dtype):
+    """A window on memory takes the form of the program without wide accesses."""
+    device = cuda.device()
+    a, b, c = P.input(0, (1, 64, 64), dtype), P.input(1, (1, 64, 64), dtype), P.input(2, (1, 64, 64), dtype)
+    executable = compile_for(device, [P.binary("add", P.dot(a, b), c)], [2])
+    arrays = [programs.data((1, 64, 64), dtype, i) for i in range(3)]
+    (want,) = reference.evaluate([P.binary("add", P.dot(a, b), c)], arrays)
+    for at in range(4):
+        held = [device.upload(b"\0" * 4 * (i == at) + x.tobytes()) for i, x in enumerate(arrays)]
+        windows = [
+            SimpleNamespace(ptr=h.ptr + 4 * (i == at), nbytes=arrays[0].nbytes, owner=h) for i, h in enumerate(held)
+        ]
+        (result,) = executable.run(windows)
+        got = np.frombuffer(device.download(result), dtype).reshape(want.shape)
+        np.testing.assert_allclose(got, want, rtol=1e-2, atol=1e-2)

@@ -72,6 +72,9 @@ class _Stream:
         self.work = []
         self.done = 0
 
+    def __int__(self):
+        return id(self)
+
 
 class _Event:
     def __init__(self, device, flags):

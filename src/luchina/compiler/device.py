@@ -76,17 +76,20 @@ class DeviceProduct(ContractionGroup):
         depth = node.inputs[0].shape[len(classes) - classes.count("n") :]
         target = self.scheduler.target
         x, y = windows
-        return [product.call(target, node.dtype, classes, node.shape, depth, x, y, outs, epilogue)]
+        aligned = self.scheduler.aligned
+        return [product.call(target, node.dtype, classes, node.shape, depth, x, y, outs, epilogue, aligned)]
 
 
 class DeviceScheduler(Scheduler):
-    """The scheduler, with kernels for a device of kind ``target``."""
+    """The scheduler, with kernels for a device of kind ``target``; ``aligned`` if all memory begins at multiples of
+    ``product.ALIGNMENT``."""
 
     builder = DeviceLoops
     contractions = DeviceProduct
 
-    def __init__(self, outputs: Sequence[Node], donated: Sequence[int], target: Target) -> None:
+    def __init__(self, outputs: Sequence[Node], donated: Sequence[int], target: Target, aligned: bool) -> None:
         self.target = target
+        self.aligned = aligned
         super().__init__(outputs, donated)
 
     def view(self, node: Node) -> Window:
@@ -102,12 +105,12 @@ class DeviceScheduler(Scheduler):
 
 def compile_for(device: Device, outputs: Sequence[Node], donated: Sequence[int] = ()) -> DeviceExecutable:
     """Plan ``outputs`` for ``device`` and compile what is new: as ``build.compile``, with the device's buffers."""
-    return DeviceExecutable(device, plan(outputs, device.target, donated))
+    return DeviceExecutable(device, outputs, donated)
 
 
-def plan(outputs: Sequence[Node], target: Target, donated: Sequence[int] = ()) -> DeviceScheduler:
+def plan(outputs: Sequence[Node], target: Target, donated: Sequence[int] = (), aligned: bool = True) -> DeviceScheduler:
     """The kernels of a program for devices of a kind, in order."""
-    scheduler = DeviceScheduler(simplify(expand_contractions(simplify(outputs))), donated, target)
+    scheduler = DeviceScheduler(simplify(expand_contractions(simplify(outputs))), donated, target, aligned)
     scheduler.plan()
     return scheduler
 
@@ -137,8 +140,13 @@ class DeviceExecutable:
         kernels: one ``KernelInfo`` for each kernel, in order.
     """
 
-    def __init__(self, device: Device, scheduler: Scheduler) -> None:
+    def __init__(
+        self, device: Device, outputs: Sequence[Node], donated: Sequence[int] = (), aligned: bool = True
+    ) -> None:
         self.device = device
+        self._loose: DeviceExecutable | None = None
+        self._program = (outputs, donated) if aligned else None
+        scheduler = plan(outputs, device.target, donated, aligned)
         tasks = drop_dead(scheduler.tasks)
         for position, storage in enumerate(scheduler.results):
             storage.index = position
@@ -155,8 +163,15 @@ class DeviceExecutable:
         self._table: tuple[bytes, Any] = (b"", None)
 
     def run(self, inputs: Sequence[Any], scalars: Sequence[float | int] = ()) -> list[Any]:
-        """Buffers with the outputs: new ones, or donated inputs that were written over."""
+        """Buffers with the outputs: new ones, or donated inputs that were written over.
+
+        Where an input is a window that begins anywhere, a form of the program without wide accesses runs.
+        """
         device = self.device
+        if self._program is not None and any(buffer.ptr % product.ALIGNMENT for buffer in inputs):
+            if self._loose is None:
+                self._loose = DeviceExecutable(device, *self._program, aligned=False)
+            return self._loose.run(inputs, scalars)
         held: dict[int, DeviceBuffer] = {}
         table = [0] * len(self._storages)
         arena = device.allocate(self.arena_bytes) if self.arena_bytes else None

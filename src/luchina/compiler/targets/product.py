@@ -25,6 +25,9 @@ NANOSECONDS_A_FLOP = 0.001
 tensor_float = False
 """Whether float32 products may be rounded to tf32 on tensor cores; ``luchina.set_float32_matmul_precision``."""
 
+ALIGNMENT = 16
+"""Bytes that one item reads or writes at once, at most."""
+
 SHARED = 48 << 10
 """Bytes of local memory that a group may have on every card."""
 
@@ -146,6 +149,7 @@ def call(
     y: Window,
     outs: Sequence[Window],
     epilogue: Epilogue | None,
+    aligned: bool = True,
 ) -> Call:
     """The kernel call of a contraction.
 
@@ -154,6 +158,7 @@ def call(
         x: over the axes b…, m…, k… in the result's order.
         y: over b…, k…, n….
         outs: over the result's axes; as the epilogue's operands.
+        aligned: whether all memory begins at multiples of ``ALIGNMENT``.
     """
     sizes = {c: [n for n, own in zip(extents, classes) if own == c] for c in "bmn"} | {"k": list(depth)}
     windows = [*(epilogue.operands if epilogue else ()), *outs]
@@ -175,7 +180,12 @@ def call(
     adjacent = all(
         (s == 0 or s == 1) and (s == 0 or _aligned(o, "n", wide_by, sizes)) for s, o in zip(inner, operands[2:])
     )
-    wide = adjacent and sizes["n"][-1] % wide_by == 0 and not any(i.op in alone.FUNCTIONS for i in body.instructions)
+    wide = (
+        aligned
+        and adjacent
+        and sizes["n"][-1] % wide_by == 0
+        and not any(i.op in alone.FUNCTIONS for i in body.instructions)
+    )
     shared: dict[str, tuple[int, dict[str, list[int]]]] = {}
     kinds = []
     for s, o in zip(inner, operands[2:]):
@@ -188,8 +198,8 @@ def call(
         engine,
         tile,
         tuple(len(sizes[c]) for c in CLASSES),  # type: ignore[arg-type]
-        _side(operands[0], "m", engine, dtype, tile, sizes),
-        _side(operands[1], "n", engine, dtype, tile, sizes),
+        _side(operands[0], "m", engine, dtype, tile, sizes, aligned),
+        _side(operands[1], "n", engine, dtype, tile, sizes, aligned),
         tuple(kinds[:count]),
         tuple(kinds[count:]),
         wide,
@@ -257,10 +267,12 @@ def _aligned(operand: Operand, along: str, by: int, sizes: dict[str, list[int]])
     )
 
 
-def _side(operand: Operand, own: str, engine: str, dtype: str, tile: Tile, sizes: dict[str, list[int]]) -> Side:
+def _side(
+    operand: Operand, own: str, engine: str, dtype: str, tile: Tile, sizes: dict[str, list[int]], aligned: bool
+) -> Side:
     unit = [c for c in (own, "k") if operand.strides[c][-1] == 1]
     along = max(unit, key=lambda c: sizes[c][-1], default="k")
-    chunk = 16 // ITEMSIZE[dtype]
+    chunk = ALIGNMENT // ITEMSIZE[dtype]
     whole = (engine != "fma" or along != "k") and register_type(dtype) != "i1"
     whole = whole and (engine != "fma" or element_of(register_type(dtype)) not in ("i8", "i16"))
     if engine == "fma" and dtype in ("float16", "bfloat16"):
@@ -268,5 +280,5 @@ def _side(operand: Operand, own: str, engine: str, dtype: str, tile: Tile, sizes
     extent = {"m": tile.m, "n": tile.n, "k": tile.k}
     lanes = extent[along] // chunk
     other = extent[own] if along == "k" else tile.k
-    whole = whole and lanes > 0 and tile.items % lanes == 0 and other % (tile.items // lanes) == 0
+    whole = aligned and whole and lanes > 0 and tile.items % lanes == 0 and other % (tile.items // lanes) == 0
     return Side(along, chunk if whole and _aligned(operand, along, chunk, sizes) else 1)

@@ -15,7 +15,7 @@ from luchina.compiler.ir import Emitter, Operand, lanes_of, module, vector
 from luchina.compiler.target import Target
 from luchina.compiler.targets import multiply
 from luchina.compiler.targets.items import barrier, local_id
-from luchina.compiler.targets.product import CLASSES, SHARED, Side, Spec, parameter_names
+from luchina.compiler.targets.product import ALIGNMENT, CLASSES, SHARED, Side, Spec, parameter_names
 
 LOCAL = "ptr addrspace(3)"
 
@@ -209,13 +209,13 @@ class Writer:
                 continue
             count = lanes if kind == "1" else 1
             pointer = e.gep(storage_type(dtype), base, at[number])
-            raw = e.load(storage_type(dtype, count), pointer, count * ITEMSIZE[dtype])
+            raw = e.load(storage_type(dtype, count), pointer, min(count * ITEMSIZE[dtype], ALIGNMENT))
             values.append(e.splat(from_storage(e, dtype, raw), lanes // count))
         results = body.emit(e, self.target, spec.body, values, lanes, known)
         for (dtype, _, number), base, result in zip(spec.outs, self.bases[len(spec.operands) :], results):
             pointer = e.gep(storage_type(dtype), base, at[number])
             result = e.splat(result, lanes) if lanes_of(result.type) != lanes else result
-            e.store(to_storage(e, dtype, result), pointer, lanes * ITEMSIZE[dtype])
+            e.store(to_storage(e, dtype, result), pointer, min(lanes * ITEMSIZE[dtype], ALIGNMENT))
 
 
 class Staging:
