@@ -11,12 +11,13 @@ import numpy as np
 
 from luchina import devices, dtypes
 from luchina.dtypes import dtype
-from luchina.graph.value import Value, from_buffer, mode
+from luchina.graph import program
+from luchina.graph.value import Value, from_buffer, mode, scalar
 from luchina.ops import creation as ops
 from luchina.ops.movement import contiguous_strides
 from luchina.ops.transfer import to_device
 from luchina.options import check, makes
-from luchina.runtime import buffers
+from luchina.runtime import accelerators, buffers
 from luchina.shape import Size, as_shape
 from luchina.storage import Storage
 from luchina.tensor import Tensor, make, wrap_value
@@ -390,7 +391,11 @@ def _empty(shape: tuple[int, ...], d: dtype, cls: type = Tensor) -> Tensor:
 # ---- from numbers
 
 
-def _shaped(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tensor]:
+# What makes the numbers of a new tensor: shape, dtype, device.
+Fill = Callable[[tuple[int, ...], dtype, devices.device], Value]
+
+
+def _shaped(fill: Fill) -> Callable[..., Tensor]:
     def make_tensor(
         *sizes: Any,
         size: Any = None,
@@ -400,13 +405,14 @@ def _shaped(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Te
     ) -> Tensor:
         name = named.__name__
         shape = _check_sizes(as_shape(sizes if size is None else (size,), name), name if len(sizes) == 1 else "")
-        return _finish(wrap_value(fill(shape, _pick_dtype(dtype))), device, requires_grad)
+        where = devices.resolve(device)
+        return _finish(wrap_value(fill(shape, _pick_dtype(dtype), where)), where, requires_grad)
 
     named = makes(make_tensor)
     return named
 
 
-def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tensor]:
+def _like(fill: Fill) -> Callable[..., Tensor]:
     def make_tensor(
         input: Tensor,
         *,
@@ -419,14 +425,14 @@ def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tens
     ) -> Tensor:
         from luchina.layout import arranged, order_in, order_of
 
-        device = input.device if device is None else device
+        where = input.device if device is None else devices.resolve(device)
 
         check(layout, pin_memory)
         order, d = order_in(memory_format, input.ndim, order_of(input)), as_dtype(dtype) if dtype else input.dtype
         if order is None:
-            return _finish(wrap_value(fill(tuple(input.shape), d)), device, requires_grad)
-        whole = fill(tuple([input.shape[axis] for axis in order]), d)
-        return _finish(arranged(whole, order), device, requires_grad)
+            return _finish(wrap_value(fill(tuple(input.shape), d, where)), where, requires_grad)
+        whole = fill(tuple([input.shape[axis] for axis in order]), d, where)
+        return _finish(arranged(whole, order), where, requires_grad)
 
     return make_tensor
 
@@ -435,26 +441,32 @@ def _like(fill: Callable[[tuple[int, ...], dtype], Value]) -> Callable[..., Tens
 # another program than the second, where the same tensor is plain memory.
 
 
-def _zeros(shape: tuple[int, ...], d: dtype) -> Value:
+def _zeros(shape: tuple[int, ...], d: dtype, where: devices.device) -> Value:
+    if where is not devices.CPU:
+        return _filled(shape, 0, d, where)
     n = math.prod(shape) * d.itemsize
     buffer = buffers.allocate(n)
     ctypes.memset(buffer.ptr, 0, n)
     return from_buffer(buffer, shape, d)
 
 
-def _ones(shape: tuple[int, ...], d: dtype) -> Value:
-    return _filled(shape, 1, d)
+def _ones(shape: tuple[int, ...], d: dtype, where: devices.device) -> Value:
+    return _filled(shape, 1, d, where)
 
 
-def _filled(shape: tuple[int, ...], number: Any, d: dtype) -> Value:
+def _filled(shape: tuple[int, ...], number: Any, d: dtype, where: devices.device) -> Value:
+    if where is not devices.CPU:
+        number = float(number) if d.is_floating_point else int(number)
+        return from_buffer(program.run_alone(ops.FILLED(scalar(number), attrs=(shape, d, where))), shape, d)
     buffer = buffers.allocate(math.prod(shape) * d.itemsize)
     one = np.array(number, np.float32 if d is dtypes.bfloat16 else d.numpy)
     buffers.as_numpy(buffer, d.name, shape).fill(_to_bfloat16(one).reshape(-1)[0] if d is dtypes.bfloat16 else one)
     return from_buffer(buffer, shape, d)
 
 
-def _uninitialised(shape: tuple[int, ...], d: dtype) -> Value:
-    return from_buffer(buffers.allocate(math.prod(shape) * d.itemsize), shape, d)
+def _uninitialised(shape: tuple[int, ...], d: dtype, where: devices.device) -> Value:
+    n = math.prod(shape) * d.itemsize
+    return from_buffer(buffers.allocate(n) if where is devices.CPU else accelerators.allocate(where, n), shape, d)
 
 
 zeros, zeros_like = _shaped(_zeros), _like(_zeros)
@@ -501,8 +513,9 @@ def full(
     d = as_dtype(dtype) if dtype is not None else _number_dtype(fill_value)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    result = wrap_value(_filled(_check_sizes(as_shape((size,), "full")), _checked(fill_value, d), d))
-    return _finish(result, device, requires_grad)
+    where = devices.resolve(device)
+    result = wrap_value(_filled(_check_sizes(as_shape((size,), "full")), _checked(fill_value, d), d, where))
+    return _finish(result, where, requires_grad)
 
 
 def _checked(x: Any, d: dtype) -> Any:

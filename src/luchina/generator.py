@@ -26,7 +26,7 @@ _TYPES: dict[str, Any] = {"double": ctypes.c_double, "i64": ctypes.c_int64, "ptr
 _STATE = struct.Struct("<QiiQ624QdddixxxxfB3x")
 
 # ``random_()`` without bounds draws below this: 2^digits + 1 of a float, the positive range of an integer.
-_RANDOM_RANGE = {
+RANDOM_RANGE = {
     "float64": (1 << 53) + 1,
     "float32": (1 << 24) + 1,
     "float16": (1 << 11) + 1,
@@ -56,22 +56,40 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def checked_seed(seed: Any) -> int:
+    """A seed as an unsigned 64-bit number.
+
+    Raises:
+        RuntimeError: if it is no integer.
+        ValueError: if it does not fit 64 bits.
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
+    value = seed.__index__()
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError("Overflow when unpacking long long")
+    return value % (1 << 64)
+
+
 class Generator:
-    """A stream of random numbers with PyTorch's CPU algorithm.
+    """A stream of random numbers with PyTorch's algorithm: of the CPU here, of others in ``device_generator``.
 
     Args:
-        device: only ``"cpu"``.
+        device: whose generator; ``Generator("opencl")`` is one of that device.
 
     >>> g = Generator().manual_seed(0)
     >>> g.initial_seed()
     0
     """
 
+    def __new__(cls, device: Any = "cpu") -> Generator:
+        if cls is Generator and str(device).partition(":")[0] != "cpu":
+            from luchina.device_generator import DeviceGenerator
+
+            return object.__new__(DeviceGenerator)
+        return object.__new__(cls)
+
     def __init__(self, device: Any = "cpu") -> None:
-        if str(device).partition(":")[0] != "cpu":
-            raise RuntimeError(
-                f"Cannot get a generator for device {device}: luchina draws random numbers on the cpu only"
-            )
         self._lock = threading.Lock()
         self._engine: Buffer | None = None
         self._seed = DEFAULT_SEED
@@ -79,9 +97,9 @@ class Generator:
 
     @property
     def device(self) -> Any:
-        from luchina.devices import device
+        from luchina.devices import CPU
 
-        return device("cpu")
+        return CPU
 
     # ---- seed and state
 
@@ -92,13 +110,9 @@ class Generator:
             RuntimeError: if the seed is no integer.
             ValueError: if it does not fit 64 bits.
         """
-        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-            raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
-        value = seed.__index__()
-        if not -(1 << 63) <= value < 1 << 64:
-            raise ValueError("Overflow when unpacking long long")
+        value = checked_seed(seed)
         with self._lock:
-            self._seed = value % (1 << 64)
+            self._seed = value
             if self._engine is not None:
                 _engine_functions()["seed"](self._engine.ptr, self._seed & 0xFFFFFFFF)
         return self
@@ -230,7 +244,7 @@ class Generator:
             self._fill("random64", buffer, dtype, n)
             return
         rule = "randint64" if dtype in ("int64", "float64") else "randint32"
-        self._fill(rule, buffer, dtype, n, 0, _signed(_RANDOM_RANGE[dtype]))
+        self._fill(rule, buffer, dtype, n, 0, _signed(RANDOM_RANGE[dtype]))
 
     def fill_randperm(self, buffer: Buffer, dtype: str, n: int) -> None:
         """The numbers 0 to n-1 in random order."""

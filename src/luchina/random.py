@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from luchina import devices, dtypes
+from luchina import device_generator, devices, dtypes
 from luchina.dtypes import dtype
 from luchina.face import into
 from luchina.generator import Generator, default_generator
-from luchina.graph.value import from_buffer
+from luchina.graph.value import Value, from_buffer
 from luchina.layout import arranged, in_order, order_in, order_of
-from luchina.ops.transfer import to_device
 from luchina.options import makes
 from luchina.runtime import buffers
 from luchina.shape import as_shape
@@ -20,7 +19,7 @@ from luchina.tensor import Tensor, wrap_value
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator.
+    """Seed the default generators of all devices; gives the CPU's.
 
     >>> import luchina
     >>> _ = luchina.manual_seed(0)
@@ -29,12 +28,15 @@ def manual_seed(seed: int) -> Generator:
 
     Source: https://pytorch.org/docs/stable/generated/torch.manual_seed.html
     """
+    device_generator.seed_all(int(seed))
     return default_generator.manual_seed(int(seed))
 
 
 def seed() -> int:
-    """Seed the default generator with a number that cannot be predicted."""
-    return default_generator.seed()
+    """Seed the default generators with a number that cannot be predicted."""
+    found = default_generator.seed()
+    device_generator.seed_all(found)
+    return found
 
 
 def initial_seed() -> int:
@@ -60,8 +62,16 @@ def state_tensor(generator: Generator) -> Tensor:
     return state if isinstance(state, Tensor) else tensor(list(bytes(state)), dtype=dtypes.uint8)
 
 
-def _source(generator: Generator | None) -> Generator:
-    return default_generator if generator is None else generator
+def _draw(
+    where: devices.device, generator: Generator | None, shape: tuple[int, ...], d: dtype, rule: str, *args: Any
+) -> Value:
+    """Random numbers on a device, from its default generator or the one that is named."""
+    source = device_generator.source(where, generator)
+    if where is not devices.CPU:
+        return getattr(source, rule)(shape, d, *args)
+    buffer, n = _memory(shape, d)
+    getattr(source, f"fill_{rule}")(buffer, d.name, n, *args)
+    return from_buffer(buffer, shape, d)
 
 
 def _shape(size: Sequence[Any], name: str = "randint") -> tuple[int, ...]:
@@ -86,8 +96,8 @@ def _floating(d: dtype | None, name: str) -> dtype:
     return d
 
 
-def _done(buffer: Any, shape: tuple[int, ...], d: dtype, requires_grad: bool, where: Any = devices.CPU) -> Tensor:
-    result = wrap_value(to_device(from_buffer(buffer, shape, d), where))
+def _done(value: Value, requires_grad: bool) -> Tensor:
+    result = wrap_value(value)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -102,9 +112,7 @@ def rand(
     """
     where = devices.resolve(device)
     shape, d = _shape(sizes if size is None else (size,), "rand"), _floating(dtype, "check_uniform_bounds")
-    buffer, n = _memory(shape, d)
-    _source(generator).fill_uniform(buffer, d.name, n, 0.0, 1.0)
-    return _done(buffer, shape, d, requires_grad, where)
+    return _done(_draw(where, generator, shape, d, "uniform", 0.0, 1.0), requires_grad)
 
 
 @makes
@@ -118,9 +126,7 @@ def randn(
     """
     where = devices.resolve(device)
     shape, d = _shape(sizes if size is None else (size,), "randn"), _floating(dtype, "normal_kernel_cpu")
-    buffer, n = _memory(shape, d)
-    _source(generator).fill_normal(buffer, d.name, n, 0.0, 1.0)
-    return _done(buffer, shape, d, requires_grad, where)
+    return _done(_draw(where, generator, shape, d, "normal", 0.0, 1.0), requires_grad)
 
 
 @makes
@@ -148,9 +154,7 @@ def randint(
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={int(high)}")
     shape, d = _shape((size,)), dtype or dtypes.int64
-    buffer, n = _memory(shape, d)
-    _source(generator).fill_randint(buffer, d.name, n, low, int(high))
-    return _done(buffer, shape, d, requires_grad, where)
+    return _done(_draw(where, generator, shape, d, "randint", low, int(high)), requires_grad)
 
 
 @makes
@@ -162,9 +166,11 @@ def randperm(
     where = devices.resolve(device)
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
-    buffer, _ = _memory((n,), dtype)
-    _source(generator).fill_randperm(buffer, dtype.name, n)
-    return _done(buffer, (n,), dtype, requires_grad, where)
+    if where is not devices.CPU:
+        keys = wrap_value(_draw(where, generator, (n,), dtypes.int64, "random"))
+        result = keys.argsort(stable=True).to(dtype)
+        return result.requires_grad_() if requires_grad else result
+    return _done(_draw(where, generator, (n,), dtype, "randperm"), requires_grad)
 
 
 def _like(
@@ -229,9 +235,7 @@ def normal(
         if std < 0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
         shape = _shape((size,))
-        buffer, n = _memory(shape, d)
-        _source(generator).fill_normal(buffer, d.name, n, float(mean), float(std))
-        return _done(buffer, shape, d, requires_grad, where)
+        return _done(_draw(where, generator, shape, d, "normal", float(mean), float(std)), requires_grad)
     if isinstance(mean, Tensor) and isinstance(std, Tensor):
         from luchina.ops.registry import broadcast
 
@@ -252,20 +256,26 @@ def normal(
 @makes
 def bernoulli(input: Tensor, *, generator: Generator | None = None, p: float | None = None) -> Tensor:
     """1 with the probability that ``input`` gives (or ``p``), else 0; in the input's dtype."""
-    buffer, n = _memory(tuple(input.shape), input.dtype)
+    shape, d, where = tuple(input.shape), input.dtype, input.device
     if p is not None:
         _check_probability(p)
-        _source(generator).fill_bernoulli(buffer, input.dtype.name, n, float(p))
+        value = _draw(where, generator, shape, d, "bernoulli", float(p))
     else:
         _floating(input.dtype, "bernoulli_tensor_cpu_p_")
         probabilities = input.detach().contiguous()
+        n = input.numel()
         if n and not bool(((probabilities >= 0) & (probabilities <= 1)).all().item()):
             raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
-        probabilities = probabilities.to("cpu")
+        if where is not devices.CPU:
+            units = d if d is dtypes.float64 else dtypes.float32
+            drawn = wrap_value(_draw(where, generator, shape, units, "uniform", 0.0, 1.0))
+            return (drawn < probabilities).to(d)
         memory = probabilities._storage.realize().buffer
-        view = buffers.external(probabilities.data_ptr(), n * input.dtype.itemsize, memory)
-        _source(generator).fill_bernoulli_tensor(buffer, input.dtype.name, view, input.dtype.name, n)
-    return _done(buffer, tuple(input.shape), input.dtype, False, input.device)
+        view = buffers.external(probabilities.data_ptr(), n * d.itemsize, memory)
+        buffer, _ = _memory(shape, d)
+        device_generator.source(where, generator).fill_bernoulli_tensor(buffer, d.name, view, d.name, n)
+        value = from_buffer(buffer, shape, d)
+    return _done(value, False)
 
 
 def _check_probability(p: float) -> None:
@@ -296,7 +306,7 @@ def multinomial(
     categories = input.shape[-1]
     if not replacement and num_samples > categories:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    weights = input.detach().contiguous().to("cpu")
+    weights = input.detach().contiguous()
     if weights.numel():
         array = weights._array()
         if weights.dtype is dtypes.bfloat16:
@@ -306,12 +316,33 @@ def multinomial(
         if high == 0 or not array.any(-1).all():
             raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     rows = 1 if input.ndim == 1 else input.shape[0]
+    if input.device is not devices.CPU:
+        result = _choose(weights.reshape(rows, categories), num_samples, replacement, generator)
+        return into(out, result if input.ndim == 2 else result.reshape(num_samples))
     buffer, _ = _memory((rows, num_samples), dtypes.int64)
     memory = weights._storage.realize().buffer
     view = buffers.external(weights.data_ptr(), weights.nbytes, memory)
-    _source(generator).fill_multinomial(buffer, view, input.dtype.name, rows, categories, num_samples, replacement)
-    result = _done(buffer, (rows, num_samples), dtypes.int64, False, input.device)
+    device_generator.source(devices.CPU, generator).fill_multinomial(
+        buffer, view, input.dtype.name, rows, categories, num_samples, replacement
+    )
+    result = _done(from_buffer(buffer, (rows, num_samples), dtypes.int64), False)
     return into(out, result if input.ndim == 2 else result.reshape(num_samples))
+
+
+def _choose(weights: Tensor, count: int, replacement: bool, generator: Generator | None) -> Tensor:
+    """``multinomial`` on a device: the largest of weight / wait, each wait exponential; with replacement, uniform
+    numbers looked up among the running sums."""
+    where, d = weights.device, weights.dtype
+    if count == 1 or not replacement:
+        waits = wrap_value(_draw(where, generator, tuple(weights.shape), d, "exponential", 1.0))
+        scores = weights / waits
+        return scores.argmax(-1, True) if count == 1 else scores.topk(count, -1)[1]
+    wide = weights.to(d if d is dtypes.float64 else dtypes.float32)
+    limits = wide.cumsum(-1)
+    drawn = wrap_value(_draw(where, generator, (weights.shape[0], count), wide.dtype, "uniform", 0.0, 1.0))
+    # Of the running sums that are not above the number's share: a category of weight 0 adds nothing and is passed over.
+    below = limits.unsqueeze(1) <= (drawn * limits[:, -1:]).unsqueeze(-1)
+    return below.sum(-1).clamp(max=weights.shape[1] - 1)
 
 
 def _title(d: dtype) -> str:
@@ -323,14 +354,12 @@ def _title(d: dtype) -> str:
 # ---- in place
 
 
-def _fill(self: Tensor, method: str, generator: Generator | None, *args: Any) -> Tensor:
+def _fill(self: Tensor, rule: str, generator: Generator | None, *args: Any) -> Tensor:
     """Fill a tensor from the generator, in the order in which its elements lie in memory."""
     self._check_writable()
     order = order_of(self)
     shape = tuple(self.shape) if order is None else tuple([self.shape[axis] for axis in order])
-    buffer, n = _memory(shape, self.dtype)
-    getattr(_source(generator), method)(buffer, self.dtype.name, n, *args)
-    value = to_device(from_buffer(buffer, shape, self.dtype), self.device)
+    value = _draw(self.device, generator, shape, self.dtype, rule, *args)
     if order is not None:
         value = in_order(value, [order.index(axis) for axis in range(self.ndim)])
     self._write(value)
@@ -345,7 +374,7 @@ def uniform_(
     _floating(self.dtype, "check_uniform_bounds")
     if low > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}")
-    return _fill(self, "fill_uniform", generator, float(low), float(to))
+    return _fill(self, "uniform", generator, float(low), float(to))
 
 
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -353,7 +382,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     _floating(self.dtype, "normal_kernel_cpu")
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
-    return _fill(self, "fill_normal", generator, float(mean), float(std), self.is_contiguous())
+    return _fill(self, "normal", generator, float(mean), float(std), self.is_contiguous())
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -361,7 +390,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
     if isinstance(p, Tensor):
         return self.copy_(bernoulli(p.expand(self.shape).contiguous(), generator=generator))
     _check_probability(p)
-    return _fill(self, "fill_bernoulli", generator, float(p))
+    return _fill(self, "bernoulli", generator, float(p))
 
 
 def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **named: Any) -> Tensor:
@@ -370,10 +399,10 @@ def random_(self: Tensor, *bounds: Any, generator: Generator | None = None, **na
     low = named.get("from", limits[0] if len(limits) == 2 else 0)
     high = named.get("to", limits[-1] if limits else None)
     if high is None:
-        return _fill(self, "fill_random", generator)
+        return _fill(self, "random", generator)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return _fill(self, "fill_randint", generator, int(low), int(high))
+    return _fill(self, "randint", generator, int(low), int(high))
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -381,30 +410,29 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     _floating(self.dtype, "exponential_")
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    return _fill(self, "fill_exponential", generator, float(lambd))
+    return _fill(self, "exponential", generator, float(lambd))
 
 
 def keep_mask(
-    shape: tuple[int, ...], keep: float, where: Any = devices.CPU, generator: Generator | None = None
+    shape: tuple[int, ...], keep: float, where: devices.device = devices.CPU, generator: Generator | None = None
 ) -> Tensor:
-    """bool: which elements dropout keeps; two words of the generator an element, as in PyTorch."""
-    buffer, n = _memory(tuple(shape), dtypes.bool_)
-    _source(generator).fill_bernoulli(buffer, "bool", n, keep)
-    return _done(buffer, tuple(shape), dtypes.bool_, False, where)
+    """bool: which elements dropout keeps; on the CPU two words of the generator an element, as in PyTorch."""
+    rule = "bernoulli" if where is devices.CPU else "keep"
+    return _done(_draw(where, generator, tuple(shape), dtypes.bool_, rule, keep), False)
 
 
 class fork_rng:
-    """Leaves the default generator as it was after the block."""
+    """Leaves the default generators as they were after the block."""
 
     def __init__(self, devices: Any = None, enabled: bool = True) -> None:
         self.enabled = enabled
 
     def __enter__(self) -> None:
-        self.state = default_generator.get_state()
+        self.states = [(g, g.get_state()) for g in device_generator.all_defaults()]
 
     def __exit__(self, *exception: object) -> None:
-        if self.enabled:
-            default_generator.set_state(self.state)
+        for generator, state in self.states if self.enabled else ():
+            generator.set_state(state)
 
 
 FUNCTIONS = (

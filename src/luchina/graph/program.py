@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from luchina.devices import CPU, present
+from luchina.devices import CPU, device, present
 from luchina.graph.value import OUT, PICK, Pack, Value, key_of, recording, too_large
 from luchina.runtime.buffers import Buffer, NoMemory, no_memory
 
@@ -333,9 +333,31 @@ def _compile(targets: list[Value], updates: Sequence[Update] = ()) -> Program | 
 _aside: dict[Any, Any] = {}
 
 
-def run_aside(key: Any, outputs: Callable[[], list[Node]], inputs: list[Any]) -> list[Any]:
+def run_alone(value: Value) -> Any:
+    """The memory of one Value that is made of numbers alone, without touching what is recorded."""
+    from luchina.compiler import prims
+
+    op, attrs = value.op, value.attrs
+    assert op is not None
+    numbers = [source.number for source in value.inputs]
+    kinds = tuple([source.dtype.name for source in value.inputs])
+
+    def outputs() -> list[Node]:
+        return [op.lower(*[prims.scalar(i, kind) for i, kind in enumerate(kinds)], *attrs)]
+
+    return run_aside((op, attrs, kinds), outputs, [], numbers, value.device or CPU)[0]
+
+
+def run_aside(
+    key: Any,
+    outputs: Callable[[], list[Node]],
+    inputs: list[Any],
+    scalars: Sequence[Any] = (),
+    where: device | None = None,
+) -> list[Any]:
     """Run a small program of primitives on memory that is there, without touching what is recorded."""
-    where = CPU if inputs[0].__class__ is Buffer else inputs[0].device
+    if where is None:
+        where = CPU if inputs[0].__class__ is Buffer else inputs[0].device
     executable = _aside.get((where, key))
     if executable is None:
         if where is CPU:
@@ -347,7 +369,7 @@ def run_aside(key: Any, outputs: Callable[[], list[Node]], inputs: list[Any]) ->
 
             executable = DevicePart(where, outputs())
         _aside[where, key] = executable
-    return executable.run(inputs, [])
+    return executable.run(inputs, scalars)
 
 
 def clear() -> None:

@@ -22,6 +22,14 @@ def filled(shape: tuple[int, ...], number: Any, d: dtype) -> Value:
     return expand(cast(scalar(number), d), shape)
 
 
+FILLED = Op(
+    "filled",
+    lambda number, shape, d, where: Spec(shape, d),
+    lambda number, shape, d, where: p.expand(p.cast(number, d.name), shape),
+)
+"""A number in every element, on a device."""
+
+
 def _on(where: device | None, *attrs: Any) -> tuple[Any, ...]:
     """The attributes of an operation without tensors: its device is the last, unless it goes with any."""
     return attrs if where is None else (*attrs, where)

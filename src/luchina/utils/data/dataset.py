@@ -158,6 +158,6 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
         lengths = counts
     if sum(lengths) != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    order = luchina.randperm(int(sum(lengths)), generator=generator).tolist()
+    order = luchina.randperm(int(sum(lengths)), generator=generator, device="cpu").tolist()
     ends = list(itertools.accumulate(int(n) for n in lengths))
     return [Subset(dataset, order[end - int(n) : end]) for n, end in zip(lengths, ends)]

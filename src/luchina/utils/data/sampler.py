@@ -38,7 +38,7 @@ class SequentialSampler(Sampler):
 
 def draw_seed(generator: Generator | None = None) -> int:
     """A random int64 of a generator."""
-    return int(luchina.empty((), dtype=luchina.int64).random_(generator=generator).item())
+    return int(luchina.empty((), dtype=luchina.int64, device="cpu").random_(generator=generator).item())
 
 
 def _own_generator(generator: Generator | None) -> Generator:
@@ -74,12 +74,12 @@ class RandomSampler(Sampler):
         generator = _own_generator(self.generator)
         if self.replacement:
             for _ in range(self.num_samples // 32):
-                yield from luchina.randint(n, (32,), generator=generator).tolist()
-            yield from luchina.randint(n, (self.num_samples % 32,), generator=generator).tolist()
+                yield from luchina.randint(n, (32,), generator=generator, device="cpu").tolist()
+            yield from luchina.randint(n, (self.num_samples % 32,), generator=generator, device="cpu").tolist()
         else:
             for _ in range(self.num_samples // n):
-                yield from luchina.randperm(n, generator=generator).tolist()
-            yield from luchina.randperm(n, generator=generator).tolist()[: self.num_samples % n]
+                yield from luchina.randperm(n, generator=generator, device="cpu").tolist()
+            yield from luchina.randperm(n, generator=generator, device="cpu").tolist()[: self.num_samples % n]
 
     def __len__(self) -> int:
         return self.num_samples
@@ -93,7 +93,7 @@ class SubsetRandomSampler(Sampler):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        for i in luchina.randperm(len(self.indices), generator=self.generator).tolist():
+        for i in luchina.randperm(len(self.indices), generator=self.generator, device="cpu").tolist():
             yield self.indices[i]
 
     def __len__(self) -> int:
@@ -110,7 +110,7 @@ class WeightedRandomSampler(Sampler):
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
         if not isinstance(replacement, bool):
             raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
-        tensor = luchina.as_tensor(weights, dtype=luchina.double)
+        tensor = luchina.as_tensor(weights, dtype=luchina.double, device="cpu")
         if tensor.dim() != 1:
             raise ValueError(f"weights should be a 1d sequence but given weights have shape {tuple(tensor.shape)}")
         self.weights = tensor
