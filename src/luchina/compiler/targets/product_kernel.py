@@ -155,7 +155,9 @@ class Writer:
         e, spec = self.e, self.spec
         self.bases = [self.base(f"w{i}", f"s{w[2]}", w[0], batch) for i, w in enumerate(spec.windows)]
         self.read_numbers()
-        used = sorted({number for _, kind, number in spec.windows if kind != "c"})
+        # A single number that is read is known once for all; a result of one element still has a place.
+        read = {number for _, kind, number in spec.operands if kind != "c"}
+        used = sorted(read | {number for _, _, number in spec.outs})
         parts = self.engine.parts(sums)
         width = lanes_of(parts[0][2].type) if spec.wide else 1
         columns: dict[int, list[tuple[Operand, dict[int, Operand]]]] = {}
