@@ -18,7 +18,7 @@ from luchina.devices import present
 from luchina.dtypes import float32
 from luchina.graph.program import lower_into, realize, walk
 from luchina.graph.update import Update as Pending
-from luchina.graph.update import own_memory
+from luchina.graph.update import own
 from luchina.graph.value import Op, Pack, Spec, Value, from_buffer, mode, packed, recording, scalar
 from luchina.runtime.buffers import Buffer, allocate
 from luchina.tensor import Tensor, weak_tensor, wrap_value
@@ -167,15 +167,15 @@ def overwrite(
     As ``apply``, but nothing is recorded for the members: their storages change when the program has run. ``written``
     is called then. What cannot be written over (pending, shared, a part of a storage, on an accelerator) is replaced.
     """
-    buffers = None if present.accelerators else [own_memory(tensor) for tensor in members.tensors]
-    if buffers is None or None in buffers:
+    buffers = None if present.accelerators else own(members.tensors)
+    if buffers is None:
         rows = [(row[0], gradient, *row[1:]) for row, gradient in zip(members.rows, gradients)]
         apply(update, rows, members.rows, scalars, options)
         written()
         return
     values = [_numbers_of(gradient) for gradient in gradients]
     sizes = tuple([len(row) for row in members.rows])
-    pack = packed(Pack(buffers, tuple(scalars.values())), (members.signature, len(scalars)))  # type: ignore[arg-type]
+    pack = packed(Pack(buffers, tuple(scalars.values())), (members.signature, len(scalars)))
     before, mode.grad = mode.grad, False
     try:
         value = _overwriting(update, options, tuple(scalars))(pack, *values, attrs=(sizes,))

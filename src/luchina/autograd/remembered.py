@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 from luchina.autograd import engine
 from luchina.autograd.anomaly import state as anomaly
 from luchina.graph import program
-from luchina.graph.value import Op, Spec, Value, key_of, mode, recording
+from luchina.graph.value import Op, Spec, Value, key_of, mode, record, recording
 from luchina.ops.registry import full
 
 
 class Plan(NamedTuple):
     """What is remembered of a structure: its leaves that want a gradient and the leaves that derivatives read, both by
-    their number in the epoch, and whether backward lets go of anything."""
+    their number in the epoch, the attributes of the leaves' gradients, and whether backward lets go of anything."""
 
     leaves: tuple[int, ...]
+    attrs: tuple[tuple, ...]
     read: tuple[int, ...]
     saves: bool
 
@@ -94,6 +95,7 @@ def _learn(loss: Value) -> Plan | None:
     loss.context = gradients
     return Plan(
         tuple(numbers[v] for v in found),
+        tuple((v.shape, v.dtype, position) for position, v in enumerate(found)),
         tuple(sorted(numbers[v] for v in read if v in numbers)),
         any(engine.saves(v) for v in order if v.op is not None and v.op.vjp is not None),
     )
@@ -131,8 +133,8 @@ def backward(loss: Value) -> bool:
         return False
     before, mode.grad = mode.grad, False
     try:
-        for position, leaf in enumerate(targets):
-            leaf.hooks.accumulate(GRADIENT(loss, attrs=(leaf.shape, leaf.dtype, position)))
+        for leaf, attrs in zip(targets, plan.attrs):
+            leaf.hooks.accumulate(record(GRADIENT, loss, attrs=attrs))
     finally:
         mode.grad = before
     recording.consumed.append(loss)

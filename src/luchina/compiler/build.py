@@ -26,6 +26,9 @@ def compile(outputs: Sequence[Node], donated: Collection[int] = ()) -> Executabl
     return Executable(scheduler)
 
 
+SMALL_ARENA = 1 << 16  # bytes of an arena that may be any block of its size
+
+
 class KernelInfo:
     """What is told about one kernel of a program.
 
@@ -87,6 +90,7 @@ class Executable:
         self._inputs: list[tuple[int, int]] = []
         self._temps: list[tuple[int, int]] = []
         self._table = [0] * len(scheduler.storages)
+        self._placed = 0, self._table  # where the arena lay in the last run, and the table with the temporaries there
         self._results: list[int] = [storage.slot for storage in scheduler.results]
         self._scalars_slot = -1
         for storage in scheduler.storages:
@@ -107,7 +111,19 @@ class Executable:
 
         ``inputs[i]`` is what ``prims.input(i, …)`` stands for.
         """
-        table = self._table.copy()
+        arena = None
+        if self.arena_bytes:
+            size = self.arena_bytes
+            arena = allocate(size) if size < SMALL_ARENA else allocate(size, spare=8)
+            start, table = self._placed
+            if start != arena.ptr:  # the same memory as in the last run, mostly
+                start, table = arena.ptr, self._table.copy()
+                for slot, offset in self._temps:
+                    table[slot] = start + offset
+                self._placed = start, table
+            table = table.copy()
+        else:
+            table = self._table.copy()
         for slot, index in self._inputs:
             table[slot] = inputs[index].ptr
         buffers = {}
@@ -117,11 +133,6 @@ class Executable:
         for slot, index in self._taken:
             buffer = buffers[slot] = inputs[index]
             table[slot] = buffer.ptr
-        if self.arena_bytes:
-            arena = allocate(self.arena_bytes, spare=8)
-            start = arena.ptr
-            for slot, offset in self._temps:
-                table[slot] = start + offset
         if self._scalars_slot >= 0:
             table[self._scalars_slot] = self._scalars.set(scalars)
         if self.profiling:

@@ -66,9 +66,11 @@ class Call:
         calls.append(self)
 
     def learn(self, key: tuple, *args: Any) -> Any:
-        """The call itself, and a Template of it for the next time."""
+        """The call itself, and a Template of it for the next time. The key ends with the last arguments' names."""
         before, asked = next(sequence), checks.asked.count
-        result = self.python(*args)
+        names = key[-1] or ()
+        first = len(args) - len(names)
+        result = self.python(*args[:first], **dict(zip(names, args[first:])))
         if len(self.memo) >= MEMORY:
             self.memo.clear()
         self.memo[key] = _template(result, args, before, self.free) if checks.asked.count == asked else None
@@ -90,6 +92,8 @@ on_default_change.append(forget)
 def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Template | None:
     """The Template of a call that gave ``result``; None unless all of it was recorded after number ``before`` on the
     arguments alone, as ordinary operations with one result each."""
+    if any(result is a for a in args):
+        return None  # ``out=``
     if result.__class__ is not Tensor or result.__dict__ or result._generation != result._storage.generation:
         return None
     value = result._value

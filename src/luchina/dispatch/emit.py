@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from luchina.compiler.ir import Operand, module
+from luchina.dispatch import memory, step
 from luchina.dispatch.calls import EARLIER, STEPS
 from luchina.dispatch.writer import NULL, ObjectEmitter
 from luchina.graph.program import PENDING_LIMIT, PLAIN_LIMIT
@@ -33,6 +34,8 @@ _OBJECTS = (
     "zero", "empty", "minus_one", "float64", "int64",
     "__dict__", "epoch", "watched", "graded", "grad", "inference", "leaves", "several", "_read",
     "is_floating_point", "attrs", "key_of", "limit", "scalar_number",
+    "Buffer", "one", "getrefcount", "own_memory", "show_one",
+    "memory", "pool", "_in_use", "_pooled", "_peak", "POOL_LIMIT",
 )  # fmt: skip
 OWN = ("twin", "memo", "learn", "laid", "free")
 """What differs from one function to another."""
@@ -49,6 +52,7 @@ SLOTS = {
     ),
     "Storage": ("value", "generation", "owned_elsewhere", "lent", "_exports"),
     "Counter": ("version",),
+    "Buffer": ("_size", "nbytes", "owner", "ptr"),
     "Op": ("vjp",),
     "Anywhere": ("threads",),
 }  # fmt: skip
@@ -63,7 +67,7 @@ def text(triple: str, offsets: Offsets) -> str:
     """The module with all functions."""
     declarations: dict[str, str] = {}
     functions = []
-    for write in (_new, _value, _number, _shown, _watch, _key, _call, _record, _wrap):
+    for write in _FUNCTIONS:
         e = ObjectEmitter(CONTEXT, offsets)
         functions.append(write(e))
         declarations |= e.declarations
@@ -179,14 +183,46 @@ def _watch(e: ObjectEmitter) -> str:
 
 
 def _key(e: ObjectEmitter) -> str:
-    """A Value's key in this epoch, as a reference of the caller's own."""
-    (value, epoch), signature = _parameters("value", "epoch")
+    """A Value's key in this epoch, as a reference of the caller's own. Memory that is a leaf for the first time in it
+    is counted here; the twin, ``key_of``, takes care of everything else."""
+    (value, epoch, thread), signature = _parameters("value", "epoch", "thread")
     key = e.slot(value, "Value", "key")
     e.unless(e.icmp("eq", e.slot(value, "Value", "epoch"), epoch), "stale")
     e.unless(e.icmp("ne", key, e.given("minus_one")), "stale")
     e.ret(e.incref(key))
     e.label("stale")
+    role_at = e.cell("ptr", e.given("zero"))
+    e.unless(e.is_(e.kind(e.slot(value, "Value", "buffer")), "Buffer"), "twin")
+    several = e.present(e.api("PyObject_GetAttr", e.given("recording"), e.given("several")), "fail")
+    e.decref(several)
+    e.unless(e.is_(several, "False"), "twin")
+    leaves = e.present(e.api("PyDict_GetItemWithError", thread, e.given("leaves")), "twin")
+    e.split(e.is_(e.slot(value, "Value", "needs_grad"), "True"), "graded", "look")
+    e.unless(e.is_(e.slot(value, "Value", "op"), "None"), "twin")
+    e.store(e.given("one"), role_at, 8)
+    e.br("look")
+    e.label("look")
+    parts = [e.slot(value, "Value", name) for name in ("shape", "dtype", "weak")]
+    parts += [e.load("ptr", role_at, 8), e.given("None")]
+    structure = e.present(e.api("PyTuple_New", e.i64(len(parts) + 1)), "fail")
+    place = e.api("PyLong_FromLong", e.api("PyList_Size", leaves, result="i64"))
+    e.api("PyTuple_SetItem", structure, e.i64(0), place, result="i32")
+    for at, held in enumerate(parts, 1):
+        e.api("PyTuple_SetItem", structure, e.i64(at), e.incref(held), result="i32")
+    entry = e.api("PyDict_GetItemWithError", e.given("interned"), structure)
+    e.decref(structure)
+    e.present(entry, "twin")
+    e.api("PyList_Append", leaves, value, result="i32")
+    number = e.item(entry, 0)
+    for name, held in (("key", number), ("epoch", epoch)):
+        old = e.slot(value, "Value", name)
+        e.put(value, "Value", name, e.incref(held))
+        e.decref(old)
+    e.ret(e.incref(number))
+    e.label("twin")
     e.ret(e.api("PyObject_CallOneArg", e.given("key_of"), value))
+    e.label("fail")
+    e.ret(NULL)
     return e.finished("key", signature, internal=True)
 
 
@@ -208,10 +244,15 @@ def _call(e: ObjectEmitter) -> str:
     key_at, result_at, what, held, found_at, last_at = (e.cell() for _ in range(6))
     numbers_at, place_at = e.cell("i64", e.i64(0)), e.cell("i64", e.i64(0))
 
-    # Nothing out of the ordinary?
-    e.unless(e.icmp("eq", names, NULL), "twin")
-    e.unless(e.icmp("sle", NARGS, e.i64(ARGUMENTS)), "twin")
-    e.unless(e.icmp("sgt", NARGS, e.i64(0)), "twin")
+    # Nothing out of the ordinary? Arguments given by name follow the others.
+    count_at = e.cell("i64", NARGS)
+    e.split(e.icmp("ne", names, NULL), "named", "unnamed")
+    e.store(e.add(NARGS, e.api("PyTuple_Size", names, result="i64")), count_at, 8)
+    e.br("unnamed")
+    e.label("unnamed")
+    count = e.load("i64", count_at, 8)
+    e.unless(e.icmp("sle", count, e.i64(ARGUMENTS)), "twin")
+    e.unless(e.icmp("sgt", count, e.i64(0)), "twin")
     e.unless(e.icmp("eq", e.api("PySet_Size", e.given("too_large"), result="i64"), e.i64(0)), "twin")
     e.unless(e.is_(e.slot(e.given("anywhere"), "Anywhere", "threads"), "zero"), "twin")
     thread, modes = _thread(e, "recording", "fail"), _thread(e, "mode", "fail")
@@ -221,11 +262,11 @@ def _call(e: ObjectEmitter) -> str:
     leaves = _find(e, thread, "leaves", "twin")
     laid, free = e.is_(e.given("laid"), "True"), e.is_(e.given("free"), "True")
 
-    # The key: for each argument None and its Value's key, or its type and itself; and whether gradients are recorded.
-    length = e.add(e.mul(NARGS, 2), 1)
+    # The key: for each argument None and its Value's key, or its type and itself; whether there are gradients; names.
+    length = e.add(e.mul(count, 2), 2)
     key = e.present(e.api("PyTuple_New", length), "fail")
     e.store(key, key_at, 8)
-    with e.loop(e.i64(0), NARGS) as loop:
+    with e.loop(e.i64(0), count) as loop:
         i = loop.index
         a = e.load("ptr", e.gep("ptr", args, i), 8)
         kind = e.kind(a)
@@ -247,7 +288,7 @@ def _call(e: ObjectEmitter) -> str:
         value = e.load("ptr", e.gep("ptr", values, i), 8)
         cell = e.slot(value, "Value", "cell")
         e.unless(e.any_of(e.is_(cell, "None"), e.is_(e.kind(cell), "Counter")), "twin")
-        number = e.present(e.inner("key", SELF, value, epoch), "fail")
+        number = e.present(e.inner("key", SELF, value, epoch, thread), "fail")
         e.store(e.incref(e.given("None")), what, 8)
         e.store(number, held, 8)
         e.br("enter")
@@ -291,7 +332,9 @@ def _call(e: ObjectEmitter) -> str:
         e.label("enter")
         e.api("PyTuple_SetItem", key, e.mul(i, 2), e.load("ptr", what, 8), result="i32")
         e.api("PyTuple_SetItem", key, e.add(e.mul(i, 2), 1), e.load("ptr", held, 8), result="i32")
-    e.api("PyTuple_SetItem", key, e.mul(NARGS, 2), e.incref(grad), result="i32")
+    e.api("PyTuple_SetItem", key, e.mul(count, 2), e.incref(grad), result="i32")
+    given = e.select(e.icmp("eq", names, NULL), e.given("None"), names)
+    e.api("PyTuple_SetItem", key, e.add(e.mul(count, 2), 1), e.incref(given), result="i32")
 
     # A run-time scalar counts by its place among the leaves, behind those that the tensors brought.
     numbers = e.load("i64", numbers_at, 8)
@@ -300,7 +343,7 @@ def _call(e: ObjectEmitter) -> str:
     e.decref(several)
     e.unless(e.is_(several, "False"), "twin")
     e.store(e.api("PyList_Size", leaves, result="i64"), place_at, 8)
-    with e.loop(e.i64(0), NARGS) as loop:
+    with e.loop(e.i64(0), count) as loop:
         kind = e.item(key, e.mul(loop.index, 2))
         number = e.any_of(e.is_(kind, "int"), e.is_(kind, "float"))
         with e.when(number):
@@ -329,7 +372,7 @@ def _call(e: ObjectEmitter) -> str:
 
     # Nothing can go wrong from here on: record.
     e.split(e.icmp("sgt", numbers, e.i64(0)), "count", "steps")
-    with e.loop(e.i64(0), NARGS) as loop:
+    with e.loop(e.i64(0), count) as loop:
         kind = e.item(key, e.mul(loop.index, 2))
         with e.when(e.any_of(e.is_(kind, "int"), e.is_(kind, "float"))):
             a = e.load("ptr", e.gep("ptr", args, loop.index), 8)
@@ -338,8 +381,7 @@ def _call(e: ObjectEmitter) -> str:
     e.br("steps")
     e.label("steps")
     steps = e.item(template, 0)
-    count = e.api("PyTuple_Size", steps, result="i64")
-    with e.loop(e.i64(0), count) as loop:
+    with e.loop(e.i64(0), e.api("PyTuple_Size", steps, result="i64")) as loop:
         step = e.item(steps, loop.index)
         sources = e.item(step, 1)
         size = e.api("PyTuple_Size", sources, result="i64")
@@ -372,10 +414,10 @@ def _call(e: ObjectEmitter) -> str:
     e.label("miss")
     e.unless(e.icmp("eq", e.api("PyErr_Occurred"), NULL), "fail")
     e.store(key, passed, 8)
-    with e.loop(e.i64(0), NARGS) as loop:
+    with e.loop(e.i64(0), count) as loop:
         a = e.load("ptr", e.gep("ptr", args, loop.index), 8)
         e.store(a, e.gep("ptr", passed, e.add(loop.index, 1)), 8)
-    e.store(e.api("PyObject_Vectorcall", e.given("learn"), passed, e.add(NARGS, 1), NULL), result_at, 8)
+    e.store(e.api("PyObject_Vectorcall", e.given("learn"), passed, e.add(count, 1), NULL), result_at, 8)
     e.br("end")
     e.label("twin")
     e.store(e.api("PyObject_Vectorcall", e.given("twin"), args, NARGS, names), result_at, 8)
@@ -429,7 +471,7 @@ def _record(e: ObjectEmitter) -> str:
         e.api("PyTuple_SetItem", key, e.i64(place), e.incref(held), result="i32")
     with e.loop(e.i64(0), count) as loop:
         value = e.load("ptr", e.gep("ptr", inputs, loop.index), 8)
-        number = e.present(e.inner("key", SELF, value, epoch), "fail")
+        number = e.present(e.inner("key", SELF, value, epoch, thread), "fail")
         e.api("PyTuple_SetItem", key, e.add(loop.index, 3), number, result="i32")
     entry = e.present(e.api("PyDict_GetItemWithError", e.given("interned"), key), "unseen")
     spec = e.item(entry, 1)
@@ -497,3 +539,9 @@ def _wrap(e: ObjectEmitter) -> str:
 
 def _find_object(e: ObjectEmitter, mapping: Operand, key: Operand, fail: str) -> Operand:
     return e.present(e.api("PyDict_GetItemWithError", mapping, key), fail)
+
+
+_FUNCTIONS = (
+    *(_new, _value, _number, _shown, _watch, _key, _call, _record, _wrap),
+    *(step.own, step.show, memory.allocate, memory.release),
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,9 @@ from luchina.compiler import jit
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.dispatch import calls, emit, objects
 from luchina.dispatch.exchange import Exchangeable
-from luchina.graph import program, value
+from luchina.graph import program, update, value
+from luchina.runtime import buffers
+from luchina.runtime.buffers import Buffer
 from luchina.storage import Counter, Storage
 
 COMPILE_AFTER = 4
@@ -57,10 +60,11 @@ def _offsets() -> dict[tuple[str, str], int]:
         "Tensor": face.Tensor,
         "Storage": Storage,
         "Counter": Counter,
+        "Buffer": Buffer,
         "Op": value.Op,
         "Anywhere": Anywhere,
     }
-    for name in ("Value", "Tensor", "Storage", "Counter"):
+    for name in ("Value", "Tensor", "Storage", "Counter", "Buffer"):
         slots = {*vars(classes[name])["__slots__"]} - {"__weakref__", "__dict__"}
         unknown = slots ^ {*emit.SLOTS[name]}
         assert not unknown, f"the code that makes a {name} does not know its slots {unknown}"
@@ -100,7 +104,9 @@ def _shared() -> dict[str, Any]:
         "Size": Size,
         "dtype": dtypes.dtype,
         "NoneType": type(None),
+        "Buffer": Buffer,
         "zero": 0,
+        "one": 1,
         "empty": (),
         "minus_one": -1,
         "float64": dtypes.float64,
@@ -108,6 +114,11 @@ def _shared() -> dict[str, Any]:
         "key_of": value.key_of,
         "limit": functools.partial(program.realize, ()),
         "scalar_number": value.scalar_number,
+        "getrefcount": sys.getrefcount,
+        "own_memory": update.own_memory,
+        "show_one": update.show_one,
+        "memory": vars(buffers),
+        "pool": buffers._pool,
     }
     given |= {each.__name__: each for each in (object, int, float, bool, str, tuple)}
     given |= {str(each): each for each in (None, True, False)}
@@ -142,7 +153,15 @@ def install() -> bool:
             setattr(face.Tensor, name, objects.method(_compiled(call)))
     record = objects.function("record", _addresses["record"], _context(value.Op.record))
     setattr(value.Op, "__call__", objects.method(record))
-    face.wrap_value.exchange(objects.function("wrap_value", _addresses["wrap"], _context(face.wrap_value.func)))
+    value.record.exchange(record)
+    setattr(face.Tensor, "__hash__", objects.method(id))
+    places = {"wrap": face.wrap_value, "own": update.own, "show": update.show}
+    if not buffers.GUARDED:
+        places["allocate"] = buffers.allocate
+        release = objects.function("__del__", _addresses["release"], _context(buffers.Buffer.__del__))
+        setattr(buffers.Buffer, "__del__", objects.method(release))
+    for name, place in places.items():
+        place.exchange(objects.function(name, _addresses[name], _context(place.func), place.__doc__))
     installed = True
     return True
 

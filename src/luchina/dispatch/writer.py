@@ -77,6 +77,10 @@ class ObjectEmitter(Emitter):
         for name, held in slots.items():
             self.put(made, cls, name, self.incref(held))
 
+    def integer(self, number: Operand) -> Operand:
+        """A Python int as a machine's; the caller knows that it fits."""
+        return self.api("PyLong_AsLong", number, result="i64")
+
     def is_(self, a: Operand, name: str) -> Operand:
         """Whether it is this very object of the context."""
         return self.icmp("eq", a, self.given(name))

@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.devices import CPU, device, present
@@ -154,7 +155,10 @@ def _is_open(value: Value) -> bool:
 
 def _saved(targets: list[Value]) -> list[Value]:
     """Pending Values that a later backward will read: they are results of this program too."""
-    if not any(_is_open(v) for v in targets):
+    for value in targets:
+        if value.needs_grad and _is_open(value):
+            break
+    else:
         return []
     for update in before_saving:
         update()
@@ -181,7 +185,7 @@ def _saved(targets: list[Value]) -> list[Value]:
 
 
 def _run(targets: list[Value], updates: Sequence[Update] = ()) -> None:
-    targets = targets + _saved(targets)
+    targets += _saved(targets)
     signature = _signature(targets, updates)
     program = _programs.get(signature)
     new = program is None
@@ -230,13 +234,11 @@ def _signature(targets: Sequence[Value], updates: Sequence[Update]) -> tuple:
     return (*keys, None, *[places.get(id(leaf.buffer)) for leaf in recording.leaves])
 
 
-def _written(updates: Sequence[Update]) -> dict[int, tuple[int, int]]:
-    """The memory that is written over, by its ``Buffer``'s id: the number of its update, and its place in the pack."""
-    places = {}
-    for number, update in enumerate(updates):
-        pack: Any = update.value.inputs[0].buffer
-        for k, buffer in enumerate(pack.buffers):
-            places[id(buffer)] = number, k
+def _written(updates: Sequence[Update]) -> dict[int, int]:
+    """The memory that is written over, by its ``Buffer``'s id: its place among that of all updates."""
+    places: dict[int, int] = {}
+    for update in updates:
+        places.update(zip(map(id, update.value.inputs[0].buffer.buffers), count(len(places))))
     return places
 
 
@@ -264,17 +266,18 @@ def lower(
             scalars += 1
     for update in updates:
         pack = update.value.inputs[0]
-        members, numbers = pack.attrs[0]
-        inputs = [prims.input(buffers + k, shape, dtype.name) for k, (shape, dtype) in enumerate(members)]
+        signature, numbers = pack.attrs[0]
+        inputs = [prims.input(buffers + k, shape, dtype.name) for k, (shape, dtype) in enumerate(signature)]
         nodes[pack] = inputs, [prims.scalar(scalars + k, "float64") for k in range(numbers)]
-        buffers += len(members)
+        buffers += len(signature)
         scalars += numbers
     if updates:
         places = _written(updates)
+        members = [node for update in updates for node in nodes[update.value.inputs[0]][0]]
         for value in recording.leaves:
             place = places.get(id(value.buffer))
             if place is not None:
-                nodes[value] = nodes[updates[place[0]].value.inputs[0]][0][place[1]]
+                nodes[value] = members[place]
     lower_into(nodes, order)
     results = [nodes[v] for v in targets]
     for update in updates:

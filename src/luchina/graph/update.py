@@ -8,10 +8,10 @@ at is written over.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
+from luchina.dispatch.exchange import Exchangeable
 from luchina.graph.value import Value, from_buffer
 from luchina.runtime.buffers import Buffer, allocate
 
@@ -21,27 +21,49 @@ class Update:
 
     Attributes
         value: computes what is written, one result for each of ``tensors``, in order.
-        tensors: whose storages receive it.
+        tensors: whose storages receive it, a list.
         written: called when it is done.
     """
 
     __slots__ = ("tensors", "value", "written")
 
-    def __init__(self, value: Value, tensors: Sequence[Any], written: Any) -> None:
+    def __init__(self, value: Value, tensors: list[Any], written: Any) -> None:
         self.value = value
         self.tensors = tensors
         self.written = written
 
-    def finish(self, results: Sequence[Buffer]) -> None:
+    def finish(self, results: list[Buffer]) -> None:
         """Let the storages show the results, most of which are the very memory that they had."""
-        for tensor, buffer in zip(self.tensors, results, strict=True):
-            storage = tensor._storage
-            value = storage.value
-            if buffer is not value.buffer:
-                storage.value = from_buffer(buffer, value.shape, value.dtype)
-            storage.generation += 1
-            tensor._counter.version += 1
+        show(self.tensors, results)
         self.written()
+
+
+def show_one(tensor: Any, buffer: Buffer) -> None:
+    """Let a tensor's storage show what was written to a buffer, its own or another."""
+    storage = tensor._storage
+    value = storage.value
+    if buffer is not value.buffer:
+        storage.value = from_buffer(buffer, value.shape, value.dtype)
+    storage.generation += 1
+    tensor._counter.version += 1
+
+
+def _show(tensors: list[Any], buffers: list[Buffer]) -> None:
+    """``show_one`` for each tensor and its buffer."""
+    for tensor, buffer in zip(tensors, buffers, strict=True):
+        show_one(tensor, buffer)
+
+
+show = Exchangeable(_show)  # until ``luchina.dispatch`` has compiled it
+
+
+def _own(tensors: list[Any]) -> list[Buffer] | None:
+    """``own_memory`` of each tensor; None if it is None of any."""
+    buffers = [own_memory(tensor) for tensor in tensors]
+    return None if None in buffers else buffers  # type: ignore[return-value]
+
+
+own = Exchangeable(_own)  # until ``luchina.dispatch`` has compiled it
 
 
 def own_memory(tensor: Any) -> Buffer | None:

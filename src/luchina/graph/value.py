@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina import dtypes
 from luchina.devices import CPU, device
+from luchina.dispatch.exchange import Exchangeable
 from luchina.dtypes import dtype
 from luchina.graph.placement import elsewhere, place
 from luchina.runtime.accelerators import Memory
@@ -132,6 +133,10 @@ class Op:
         )
 
     __call__ = record  # until ``luchina.dispatch`` has compiled it
+
+
+record = Exchangeable(Op.record)
+"""``record(op, *inputs, attrs=())``: the same, without the detour over the operation's class."""
 
 
 def _refuse_inference(op: Op, inputs: tuple[Value, ...]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from luchina.dispatch.exchange import Exchangeable
 from luchina.runtime import guard
 
 ALIGNMENT = 64
@@ -66,7 +67,7 @@ class Buffer:
         return f"<Buffer of {self.nbytes} bytes at {self.ptr:#x}>"
 
 
-def allocate(nbytes: int, spare: float = 1.25) -> Buffer:
+def _allocate(nbytes: int, spare: float = 1.25) -> Buffer:
     """A buffer of ``nbytes`` bytes with unspecified content.
 
     A large one may be a block that was kept and has up to ``spare`` times its size: what is needed for the time of one
@@ -101,6 +102,9 @@ def allocate(nbytes: int, spare: float = 1.25) -> Buffer:
     if _in_use > _peak:
         _peak = _in_use
     return Buffer(ptr, nbytes, size)
+
+
+allocate = Exchangeable(_allocate)  # until ``luchina.dispatch`` has compiled it
 
 
 def _larger(size: int, spare: float) -> int:

@@ -57,7 +57,11 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight, self.bias)
+        own = self._parameters  # looked at first: an attribute is found there last
+        weight = own.get("weight")
+        if weight is None:
+            return F.linear(input, self.weight, self.bias)
+        return F.linear(input, weight, own["bias"] if "bias" in own else self.bias)  # noqa: SIM401
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -600,16 +600,17 @@ def register_module_forward_hook(hook: Callable[[Module, Any, Any], Any]) -> Rem
 
 def clear_grad(param: luchina.Tensor, set_to_none: bool) -> None:
     """``param.grad = None``, or zeros that are detached from any graph."""
-    if param.grad is None:
+    gradient = param._grad
+    if gradient is None:
         return
     if set_to_none:
-        param.grad = None
+        param._grad = None
         return
-    if param.grad.grad_fn is not None:
-        param.grad.detach_()
+    if gradient.grad_fn is not None:
+        gradient.detach_()
     else:
-        param.grad.requires_grad_(False)
-    param.grad.zero_()
+        gradient.requires_grad_(False)
+    gradient.zero_()
 
 
 def _as_args(changed: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,0 +1,137 @@
+"""The code for what happens to an optimizer's tensors round a step; the twins are in ``graph.update``."""
+
+from __future__ import annotations
+
+from luchina.compiler.ir import Operand
+from luchina.dispatch.writer import NULL, ObjectEmitter
+
+SELF = Operand("ptr", "%self")
+ARGS, NARGS, NAMES = Operand("ptr", "%args"), Operand("i64", "%nargs"), Operand("ptr", "%names")
+_EQUAL = Operand("i32", "2")  # ``Py_EQ``
+
+
+def _twin(e: ObjectEmitter) -> None:
+    e.label("twin")
+    e.ret(e.api("PyObject_Vectorcall", e.given("twin"), ARGS, NARGS, NAMES))
+
+
+def own(e: ObjectEmitter) -> str:
+    """``own(tensors)``: the buffers of tensors that nobody else looks at; the twin is asked for any other."""
+    found_at, holders_at = e.cell(), e.cell("i64", e.i64(0))
+    e.unless(e.icmp("eq", NARGS, e.i64(1)), "twin")
+    tensors = e.load("ptr", ARGS, 8)
+    count = e.api("PyList_Size", tensors, result="i64")
+    result = e.present(e.api("PyList_New", count), "fail")
+    with e.loop(e.i64(0), count) as loop:
+        tensor = e.api("PyList_GetItem", tensors, loop.index)
+        storage = e.slot(tensor, "Tensor", "_storage")
+        value = e.slot(storage, "Storage", "value")
+        buffer = e.slot(value, "Value", "buffer")
+        e.unless(e.is_(e.kind(buffer), "Buffer"), "other")
+        e.unless(e.is_(e.slot(storage, "Storage", "lent"), "False"), "other")
+        e.unless(e.is_(e.slot(value, "Value", "needs_grad"), "False"), "other")
+        e.unless(e.is_(e.slot(tensor, "Tensor", "_dense"), "True"), "other")
+        e.unless(e.is_(e.slot(tensor, "Tensor", "_offset"), "zero"), "other")
+        shape, shown = e.slot(value, "Value", "shape"), e.slot(tensor, "Tensor", "_shape")
+        equal = e.api("PyObject_RichCompareBool", shape, shown, _EQUAL, result="i32")
+        e.unless(e.icmp("eq", equal, Operand("i32", "1")), "other")
+        e.unless(e.icmp("ne", e.slot(buffer, "Buffer", "_size"), e.given("zero")), "other")
+        # Who holds it: the storage's Value, and the Value that the tensor shows, if that is another.
+        e.store(e.i64(1), holders_at, 8)
+        seen = e.slot(tensor, "Tensor", "_value")
+        e.split(e.any_of(e.icmp("eq", seen, value), e.is_(seen, "None")), "alone", "beside")
+        e.br("count")
+        e.label("beside")
+        second = e.icmp("eq", e.slot(seen, "Value", "buffer"), buffer)
+        e.store(e.add(e.cast("zext", second, "i64"), 1), holders_at, 8)
+        e.br("count")
+        e.label("count")
+        number = e.present(e.api("PyObject_CallOneArg", e.given("getrefcount"), buffer), "spoilt")
+        holders = e.integer(number)
+        e.decref(number)
+        e.unless(e.icmp("sle", holders, e.load("i64", holders_at, 8)), "other")
+        e.store(e.incref(buffer), found_at, 8)
+        e.br("found")
+        e.label("other")
+        asked = e.present(e.api("PyObject_CallOneArg", e.given("own_memory"), tensor), "spoilt")
+        e.split(e.is_(asked, "None"), "nothing", "something")
+        e.decref(result)
+        e.ret(asked)
+        e.label("something")
+        e.store(asked, found_at, 8)
+        e.br("found")
+        e.label("found")
+        e.api("PyList_SetItem", result, loop.index, e.load("ptr", found_at, 8), result="i32")
+    e.ret(result)
+    e.label("spoilt")
+    e.decref(result)
+    e.br("fail")
+    e.label("fail")
+    e.ret(NULL)
+    _twin(e)
+    return e.finished("own")
+
+
+def show(e: ObjectEmitter) -> str:
+    """``show(tensors, buffers)``: the storages were written over. A leaf of the autograd graph gets its next Value now,
+    not when somebody reads it."""
+    pair = e.array(2)
+    e.unless(e.icmp("eq", NARGS, e.i64(2)), "twin")
+    tensors, buffers = e.load("ptr", ARGS, 8), e.load("ptr", e.gep("ptr", ARGS, 1), 8)
+    count = e.api("PyList_Size", tensors, result="i64")
+    e.unless(e.icmp("eq", e.api("PyList_Size", buffers, result="i64"), count), "twin")
+    one = e.given("one")
+    with e.loop(e.i64(0), count) as loop:
+        tensor = e.api("PyList_GetItem", tensors, loop.index)
+        buffer = e.api("PyList_GetItem", buffers, loop.index)
+        storage = e.slot(tensor, "Tensor", "_storage")
+        counter = e.slot(tensor, "Tensor", "_counter")
+        value = e.slot(storage, "Storage", "value")
+        e.unless(e.icmp("eq", e.slot(value, "Value", "buffer"), buffer), "moved")
+        before = e.slot(storage, "Storage", "generation")
+        later = e.present(e.api("PyNumber_Add", before, one), "fail")
+        shown = e.icmp("eq", e.slot(tensor, "Tensor", "_generation"), before)
+        e.put(storage, "Storage", "generation", later)
+        count_before = e.slot(counter, "Counter", "version")
+        e.put(counter, "Counter", "version", e.present(e.api("PyNumber_Add", count_before, one), "fail"))
+        e.decref(count_before)
+        # A leaf as it was, but for its version.
+        e.split(shown, "leaf", "done")
+        leaf = e.slot(tensor, "Tensor", "_value")
+        e.unless(e.is_(e.slot(leaf, "Value", "needs_grad"), "True"), "done")
+        e.unless(e.is_(e.slot(leaf, "Value", "op"), "None"), "done")
+        e.unless(e.icmp("eq", e.slot(leaf, "Value", "buffer"), buffer), "done")
+        e.unless(e.icmp("eq", e.slot(leaf, "Value", "cell"), counter), "done")
+        none, empty, minus_one = e.given("None"), e.given("empty"), e.given("minus_one")
+        shape, dtype = e.slot(leaf, "Value", "shape"), e.slot(leaf, "Value", "dtype")
+        again = e.inner("value", SELF, none, empty, empty, shape, dtype, e.given("True"), minus_one, minus_one, none)
+        e.present(again, "fail")
+        for name, held in (
+            ("buffer", buffer),
+            ("cell", counter),
+            ("hooks", e.slot(leaf, "Value", "hooks")),
+            ("version", e.slot(counter, "Counter", "version")),
+        ):
+            old = e.slot(again, "Value", name)
+            e.put(again, "Value", name, e.incref(held))
+            e.decref(old)
+        old = e.slot(tensor, "Tensor", "_generation")
+        e.put(tensor, "Tensor", "_generation", e.incref(later))
+        e.decref(old)
+        e.put(tensor, "Tensor", "_value", again)
+        e.decref(leaf)
+        e.br("done")
+        e.label("moved")
+        e.store(tensor, pair, 8)
+        e.store(buffer, e.gep("ptr", pair, 1), 8)
+        e.decref(e.present(e.api("PyObject_Vectorcall", e.given("show_one"), pair, e.i64(2), NULL), "fail"))
+        e.br("shown")
+        e.label("done")
+        e.decref(before)
+        e.br("shown")
+        e.label("shown")
+    e.ret(e.incref(e.given("None")))
+    e.label("fail")
+    e.ret(NULL)
+    _twin(e)
+    return e.finished("show")
