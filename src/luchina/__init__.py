@@ -118,6 +118,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("luchina.printing").set_printoptions
     if name in ("set_num_threads", "get_num_threads"):
         return getattr(importlib.import_module("luchina.runtime.threads"), name)
+    if name in ("set_float32_matmul_precision", "get_float32_matmul_precision"):
+        return getattr(importlib.import_module("luchina.backends"), name)
     if name == "OutOfMemoryError":
         return importlib.import_module("luchina.runtime.caching").OutOfMemoryError
     if name in _FROM_AMP:

@@ -7,14 +7,13 @@ being asked.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from luchina import devices
+from luchina import devices, random
 from luchina.runtime.caching import OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -238,50 +237,55 @@ def ipc_collect() -> None:
     _find("ipc_collect")
 
 
-# ---- random numbers
-
-_seeds: dict[int, int] = {}
+# ---- random numbers: a GPU's are drawn by the CPU's generator, and so are the same wherever a tensor lies
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the current GPU's generator; nothing to do where there is none."""
-    _seeds[_chosen.index] = int(seed)
+    """Seed the generator that a GPU's numbers come from, which is the CPU's; nothing where there is no GPU."""
+    seed = int(seed)
+    if is_available():
+        random.manual_seed(seed)
 
 
-def manual_seed_all(seed: int) -> None:
-    """Seed every GPU's generator; nothing to do where there are none."""
-    for index in range(max(device_count(), 1)):
-        _seeds[index] = int(seed)
+manual_seed_all = manual_seed
 
 
 def seed() -> None:
-    """Seed the current GPU's generator at random."""
-    manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
+    """Seed the generator at random; nothing where there is no GPU."""
+    if is_available():
+        random.seed()
 
 
-def seed_all() -> None:
-    """Seed every GPU's generator at random."""
-    manual_seed_all(int.from_bytes(os.urandom(8), "little") >> 1)
+seed_all = seed
 
 
 def initial_seed() -> int:
-    """The seed of the current GPU's generator."""
-    return _seeds.get(_find("initial_seed").index, 0)
-
-
-def get_rng_state_all() -> list[Any]:
-    """The states of all GPUs' generators."""
-    return [get_rng_state(index) for index in range(device_count())]
+    """The seed of the generator."""
+    _find("initial_seed")
+    return random.initial_seed()
 
 
 def get_rng_state(device: Any = None) -> Any:
-    """The state of a GPU's generator: not there yet."""
-    raise NotImplementedError(f"luchina.cuda.get_rng_state: {_find('get_rng_state', device).name} has no generator yet")
+    """The state of the generator."""
+    _find("get_rng_state", device)
+    return random.get_rng_state()
+
+
+def get_rng_state_all() -> list[Any]:
+    """The state of the generator, for each GPU."""
+    return [get_rng_state(index) for index in range(device_count())]
 
 
 def set_rng_state(new_state: Any, device: Any = None) -> None:
-    """Set the state of a GPU's generator: not there yet."""
-    raise NotImplementedError(f"luchina.cuda.set_rng_state: {_find('set_rng_state', device).name} has no generator yet")
+    """Set the state of the generator."""
+    _find("set_rng_state", device)
+    random.set_rng_state(new_state)
+
+
+def set_rng_state_all(new_states: list[Any]) -> None:
+    """Set the state of the generator to that of the first GPU."""
+    for state in new_states[:1]:
+        set_rng_state(state)
 
 
 # ---- streams

@@ -138,3 +138,53 @@ def test_streams_and_events(driver):
     assert "device=cuda:0" in repr(other)
     with pytest.raises(NotImplementedError, match="several processes"):
         torch.cuda.Event(interprocess=True)
+
+
+def test_matmul_precision(driver):
+    x = torch.randn(32, 32).to("cuda")
+    want = (x.cpu() @ x.cpu()).numpy()
+    try:
+        for precision, allowed, near in (("highest", False, 1e-5), ("high", True, 2e-2), ("highest", False, 1e-5)):
+            torch.set_float32_matmul_precision(precision)
+            assert torch.get_float32_matmul_precision() == precision
+            assert torch.backends.cuda.matmul.allow_tf32 is allowed
+            driver.issued.clear()
+            np.testing.assert_allclose((x @ x).cpu().numpy(), want, rtol=near, atol=near)
+            assert any("tf32" in name for name in driver.issued) is allowed
+        torch.backends.cuda.matmul.allow_tf32 = True
+        assert torch.get_float32_matmul_precision() == "high"
+        with pytest.raises(RuntimeError, match="Unknown float32_matmul_precision: low"):
+            torch.set_float32_matmul_precision("low")
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def test_mixed_precision(driver):
+    torch.manual_seed(0)
+    model = nn.Linear(16, 8).to("cuda")
+    scaler = torch.amp.GradScaler("cuda", init_scale=8.0)
+    assert scaler.is_enabled() and torch.get_autocast_dtype("cuda") is torch.float16
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = model.weight.detach().cpu().clone()
+    with torch.autocast("cuda"):
+        assert torch.is_autocast_enabled()
+        y = model(torch.ones(4, 16, device="cuda"))
+        loss = y.float().square().mean()
+    assert y.dtype is torch.float16 and not torch.is_autocast_enabled()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert not torch.equal(model.weight.cpu(), before)
+    assert any(name.startswith("mma.sync") for name in driver.issued)
+
+
+def test_random_numbers_are_the_same_wherever_they_lie(driver):
+    torch.manual_seed(3)
+    want = torch.randn(5).tolist()
+    torch.cuda.manual_seed_all(3)
+    assert torch.randn(5, device="cuda").tolist() == want and torch.cuda.initial_seed() == 3
+    state = torch.cuda.get_rng_state()
+    again = torch.rand(4, device="cuda:1").tolist()
+    torch.cuda.set_rng_state(state)
+    assert torch.rand(4).tolist() == again
+    torch.cuda.set_rng_state_all(torch.cuda.get_rng_state_all())

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from tests.runtime import ptx_machine
-from tests.runtime.fake_cuda import CUresult, Driver, installed
+from tests.runtime.fake_cuda import CUresult, Driver, has_card, installed
 
 from luchina.compiler import prims as P
 from luchina.compiler.device import compile_for
@@ -220,14 +218,7 @@ def test_the_machine_is_strict(driver):
     assert CUresult.CUDA_ERROR_ILLEGAL_ADDRESS == 700
 
 
-def _has_card():
-    return (
-        shutil.which("nvidia-smi") is not None
-        and not subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode
-    )
-
-
-@pytest.mark.skipif(not _has_card(), reason="no NVIDIA card in this machine: the driver is only imitated")
+@pytest.mark.skipif(not has_card(), reason="no NVIDIA card in this machine: the driver is only imitated")
 def test_on_a_card():
     device = cuda.device()
     x = np.arange(100_000, dtype=np.float32)

@@ -23,27 +23,37 @@ def _known(device_type: str) -> str:
     return devices.device(device_type).type
 
 
+def is_present(kind: str) -> bool:
+    """Whether a region of this device type does anything: on the CPU, and on CUDA where there is a card. A region is in
+    force for all that its thread computes, wherever."""
+    if kind != "cuda":
+        return kind == "cpu"
+    from luchina import cuda
+
+    return cuda.is_available()
+
+
 def is_autocast_available(device_type: str) -> bool:
-    """Whether ``autocast`` takes this device type: "cpu", and "cuda", "xpu", "mps", which then are disabled."""
+    """Whether ``autocast`` takes this device type: "cpu", and "cuda", "xpu", "mps", which are disabled where absent."""
     kind = _known(device_type)
     return kind == "cpu" or kind in _FAST
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether a region is in force; without an argument PyTorch means CUDA, where none ever is.
+    """Whether a region is in force; without an argument PyTorch means CUDA.
 
     >>> import luchina
     >>> with luchina.autocast("cpu"):
     ...     luchina.is_autocast_enabled("cpu")
     True
     """
-    return _known(device_type) == "cpu" and region.dtype is not None
+    return region.dtype is not None and is_present(_known(device_type))
 
 
 def set_autocast_enabled(device_type: str, enabled: bool) -> None:
     """Switch the state of a device type; RuntimeError for one that is not there."""
-    if _known(device_type) == "cpu":
-        put_in_force(region.fast if enabled else None)
+    if is_present(_known(device_type)):
+        put_in_force(get_autocast_dtype(device_type) if enabled else None)
     elif enabled:
         devices.resolve(device_type)
 
@@ -105,8 +115,8 @@ class autocast:  # named as in PyTorch
     state.
 
     Args:
-        device_type: "cpu"; for "cuda" the region is disabled with a warning.
-        dtype: bfloat16 (the default) or float16; anything else disables the region with a warning.
+        device_type: "cpu", or "cuda", without a card disabled with a warning.
+        dtype: bfloat16 (the CPU's default) or float16 (CUDA's); anything else disables the region with a warning.
         enabled: whether the region does anything.
         cache_enabled: whether a weight is cast once for all its uses in the region.
 
@@ -135,7 +145,7 @@ class autocast:  # named as in PyTorch
         self.device = device_type
         self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = region.cache if cache_enabled is None else bool(cache_enabled)
-        if enabled and _known(device_type) != "cpu":
+        if enabled and not is_present(_known(device_type)):
             name = _known(device_type).upper()
             warnings.warn(f"{name} is not available: what is there is 'cpu'. Disabling autocast.", stacklevel=2)
             enabled = False
@@ -152,10 +162,10 @@ class autocast:  # named as in PyTorch
         ] = []  # one region object may be entered again inside itself
 
     def __enter__(self) -> autocast:
-        on_cpu = _known(self.device) == "cpu"
+        present = is_present(_known(self.device))
         self._before.append((region.dtype, get_autocast_dtype(self.device), region.cache))
         set_autocast_dtype(self.device, self.fast_dtype)
-        if on_cpu:
+        if present:
             put_in_force(self.fast_dtype if self._enabled else None)
         region.depth += 1
         region.cache = self._cache_enabled

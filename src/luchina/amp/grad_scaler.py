@@ -11,6 +11,7 @@ from typing import Any
 
 import luchina
 from luchina import Tensor, devices
+from luchina.amp.autocast_mode import is_present
 from luchina.creation import tensor
 
 
@@ -57,7 +58,7 @@ class GradScaler:
         self._device = device
         self._enabled = bool(enabled)
         kind = devices.device(device).type
-        if enabled and kind == "cuda":
+        if enabled and kind == "cuda" and not is_present("cuda"):
             warnings.warn(
                 "GradScaler is enabled, but CUDA is not available: what is there is 'cpu'. Disabling.", stacklevel=2
             )

@@ -89,7 +89,10 @@ def _learn(loss: Value) -> Plan | None:
         return None
     numbers = {v: i for i, v in enumerate(recording.leaves)}
     read = {source for v in order if v.op is not None and v.op.vjp is not None for source in engine.read_by_vjp(v)}
+    epoch = recording.epoch
     found, gradients = _derive(loss)
+    if recording.epoch != epoch:
+        return None  # something was moved between devices, and so computed: the numbers are of another epoch
     if len(gradients) != len(found):
         return None
     loss.context = gradients

@@ -378,3 +378,4 @@ def run_aside(
 def clear() -> None:
     """Forget every compiled program (their kernels stay with the JIT)."""
     _programs.clear()
+    _aside.clear()

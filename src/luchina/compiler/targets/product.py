@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from luchina.compiler import allowed as permitted
 from luchina.compiler.body import ITEMSIZE, Body, identity, register_type
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import magic
@@ -21,9 +22,6 @@ from luchina.compiler.targets.items import GroupKernel
 from luchina.compiler.vecmath import alone
 
 NANOSECONDS_A_FLOP = 0.001
-
-tensor_float = False
-"""Whether float32 products may be rounded to tf32 on tensor cores; ``luchina.set_float32_matmul_precision``."""
 
 ALIGNMENT = 16
 """Bytes that one item reads or writes at once, at most."""
@@ -134,7 +132,7 @@ class Operand(NamedTuple):
 def engine_for(target: Target, dtype: str) -> str:
     """What multiplies: tensor cores where the card has them for the dtype."""
     kind, oldest = _TENSOR_CORES.get(dtype, ("fma", ""))
-    allowed = kind == "mma" or (kind == "tf32" and tensor_float)
+    allowed = kind == "mma" or (kind == "tf32" and permitted.tensor_float)
     newer = target.name.startswith("sm_") and target.name >= oldest
     return kind if allowed and newer else "fma"
 
