@@ -322,7 +322,10 @@ def test_convolution_of_channels_last_images(kind):
 
     last = channels_last(last)
     convolve(kind, channels_last(first), channels_last(second), last, case, w_shape)
-    assert (plain == last).all()
+    if kind == "conv2d_weight":  # over planes and by patches: sums of many pixels are divided otherwise
+        np.testing.assert_allclose(plain, last, rtol=1e-5, atol=1e-5 * abs(plain).max())
+    else:
+        assert (plain == last).all()
     if kind == "conv2d":
         expected = torch.nn.functional.conv2d(torch.tensor(x).double(), torch.tensor(w).double(), padding=1)
         np.testing.assert_allclose(plain, expected.numpy(), atol=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import luchina
-from luchina.compiler.contraction import planes
+from luchina.compiler.contraction import planes_conv
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
@@ -38,8 +38,8 @@ def _run(engine, arrays, shape, dtype):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_gradients(shape, dtype, monkeypatch):
     called = []
-    conv = planes.conv
-    monkeypatch.setattr(planes, "conv", lambda *args: called.append(args) or conv(*args))
+    conv = planes_conv.conv
+    monkeypatch.setattr(planes_conv, "conv", lambda *args: called.append(args) or conv(*args))
     images, channels, out, rows, columns, window, *_, groups = shape
     rng = np.random.default_rng(0)
     sizes = (images, channels, rows, columns), (out, channels // groups, *window), (out,)

@@ -20,7 +20,15 @@ from collections.abc import Callable, Sequence
 from math import gcd
 from typing import NamedTuple
 
-from luchina.compiler.contraction import depthwise, plan, planes, winograd, winograd_weight
+from luchina.compiler.contraction import (
+    depthwise,
+    plan,
+    planes,
+    planes_conv,
+    planes_weight,
+    winograd,
+    winograd_weight,
+)
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import magic
 from luchina.compiler.target import Target
@@ -63,25 +71,20 @@ def conv2d(
     if _is_plain(taps, stride, dilation) and winograd.fits(x, outs, epilogue, result, channels, per_group):
         sizes = (images, *size), result, (groups, per_group, channels)
         return winograd.conv(x, w, per_group * w.strides[0], outs, epilogue, sizes, before, groups, target, temporary)
-    if channels == 1 and depthwise.fits(x.dtype, (x,), outs, epilogue, taps, before):
+    if channels == 1 and per_group < MANY_OUTPUTS and depthwise.fits(x.dtype, (x,), outs, epilogue, taps, before):
         counts = images, out_channels, per_group
         extents = size, (rows, columns), taps
         calls = depthwise.plane(x, w, outs, epilogue, counts, *extents, stride, before, dilation, (1, 1), target)
         if calls is not None:
             return calls
     w_o, w_c, w_h, w_w = w.strides
-    if planes.fits(x.dtype, outs, epilogue):
-        positions = [range(-p[0], d * k - p[0], d) for d, p, k in zip(dilation, padding, taps, strict=True)]
-        window = [
-            planes.Tap(row, column, a * w_h + b * w_w)
-            for a, row in enumerate(positions[0])
-            for b, column in enumerate(positions[1])
-        ]
-        problem_ = planes.Problem(
+    if planes_conv.fits(x.dtype, outs, epilogue):
+        over_planes = planes_conv.Problem(
             x, channels * x.strides[1], w, (per_group * w_o, w_o, w_c), outs, epilogue,
-            (groups, images, per_group, channels), size, (rows, columns), stride, [window], columns,
+            (groups, images, per_group, channels), size, (rows, columns), stride,
+            [_taps(w_shape, padding, dilation, (w_h, w_w))], columns,
         )  # fmt: skip
-        return planes.conv(problem_, target, temporary)
+        return planes_conv.conv(over_planes, target, temporary)
     flat = w_c == taps[0] * w_h and w_h == taps[1] * w_w
     axes = [_Axis(s, d, -p[0], n) for s, d, p, n in zip(stride, dilation, padding, size, strict=True)]
     x_n, x_c, x_h, x_w = x.strides
@@ -146,7 +149,7 @@ def conv2d_input(
         )
         if found is not None:
             return found
-    if stride[1] <= 2 and planes.fits(g.dtype, outs, epilogue):
+    if stride[1] <= 2 and planes_conv.fits(g.dtype, outs, epilogue):
         return _input_planes(
             g, w, outs, epilogue, (groups, images, channels, per_group), size, g_size, taps, stride, padding, dilation,
             target, temporary,
@@ -232,7 +235,7 @@ def _input_planes(
             ]
             for column_phase in range(stride[1])
         ]
-        problem = planes.Problem(
+        problem = planes_conv.Problem(
             g,
             per_group * g.strides[1],
             w,
@@ -246,7 +249,7 @@ def _input_planes(
             phases,
             size[1],
         )
-        calls += planes.conv(problem, target, temporary)
+        calls += planes_conv.conv(problem, target, temporary)
     return calls
 
 
@@ -271,7 +274,7 @@ def conv2d_weight(
     rows, columns = _output_size(size, taps, stride, padding, dilation)
     per_group = out_channels // groups
     before = (padding[0][0], padding[1][0])
-    if channels == 1 and depthwise.fits(x.dtype, (x, g), outs, epilogue, taps, before):
+    if channels == 1 and per_group < MANY_OUTPUTS and depthwise.fits(x.dtype, (x, g), outs, epilogue, taps, before):
         sizes = size, (rows, columns), taps
         counts = images, out_channels, per_group
         calls = depthwise.weight(x, g, outs, epilogue, counts, *sizes, stride, before, dilation, target)
@@ -281,6 +284,12 @@ def conv2d_weight(
     if _is_plain(taps, stride, dilation) and winograd_weight.fits(x, g, outs, epilogue, result, per_group, channels):
         extents = (images, *size), result, (groups, per_group, channels)
         return winograd_weight.weight(x, g, outs, epilogue, extents, before, target, temporary)
+    group_shape = (per_group, channels, *taps)
+    if planes_weight.fits(x, g, outs, epilogue, group_shape, images * rows * columns):
+        return planes_weight.weight(
+            x, channels * x.strides[1], g, per_group * g.strides[1], outs, epilogue, (groups, images), group_shape,
+            size, (rows, columns), stride, _taps(w_shape, padding, dilation, (0, 0)), target, temporary,
+        )  # fmt: skip
     axes = [_Axis(d, s, -p[0], n) for s, d, p, n in zip(stride, dilation, padding, size, strict=True)]
     x_n, x_c, x_h, x_w = x.strides
     g_n, g_o, g_h, g_w = g.strides
@@ -308,6 +317,9 @@ def conv2d_weight(
     return plan.calls(problem, target, temporary)
 
 
+# Outputs of one input channel from which on products are faster than planes and taps.
+MANY_OUTPUTS = 4
+
 # Weights are read where they lie for results of at most so many columns: one image, late in a network.
 DIRECT_COLUMNS = 128
 
@@ -317,6 +329,15 @@ def _weights_mode(w: Window, columns: int) -> str:
     if columns <= DIRECT_COLUMNS:
         return "direct"
     return "k" if w.strides[3] == 1 else "s"
+
+
+def _taps(w_shape: Quad, padding: tuple[Pair, Pair], dilation: Pair, strides: tuple[int, int]) -> list[planes.Tap]:
+    """Where each tap of a window looks, from the place of an output, and where its weight lies."""
+    return [
+        planes.Tap(a * dilation[0] - padding[0][0], b * dilation[1] - padding[1][0], a * strides[0] + b * strides[1])
+        for a in range(w_shape[2])
+        for b in range(w_shape[3])
+    ]
 
 
 def _is_plain(taps: Sequence[int], stride: Pair, dilation: Pair) -> bool:

@@ -1,68 +1,40 @@
-"""Convolutions whose windows are unrolled along rows only.
+"""What the outputs of a convolution see, copied into scratch so that a tap is an offset.
 
-``out[i, m, r, s] = sum_{c, t} w[m, c, t] · x[i, c, h·r + row(t), v·s + column(t)]`` with taps t. A block copies what
-its outputs see into scratch, once for every distinct column of the taps, so that lines of S elements follow each
-other with the padding filled in:
+For taps t that add ``row(t)`` and ``column(t)`` to a place ``(h·r, v·s)`` of an image, a block copies lines of x once
+for every distinct column of the taps, so that lines of S elements follow each other with the padding filled in:
 
     planes[c][column][row mod h][line][s]
 
-A tap is then an offset: the vectors that all taps see of 16 neighbouring outputs, across the ends of lines too, are
-plain loads, and nothing is unrolled along the windows' columns.
-
-* A first kernel packs the weights once for a call: ``u[group][phase][panel of rows][c][t][row]``.
-* The second goes over blocks: some outputs of an image (of all images where taps lie in one row), some channels m.
-  Channels c are summed in chunks whose length depends on C and the window only.
-
-The input's gradient of a convolution of stride v is v such sums, *phases*, with taps of their own, whose columns are
-interleaved when they are written.
+The elements that a tap sees of neighbouring outputs, across the ends of lines too, are then adjacent.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.compiler.body import ITEMSIZE, storage_type
 from luchina.compiler.contraction import lanes as v
-from luchina.compiler.contraction import lines
 from luchina.compiler.contraction.assembly import Parts
-from luchina.compiler.contraction.interface import Call, Epilogue, Window
-from luchina.compiler.contraction.microkernel import LINE, multiply_add, prefetch
+from luchina.compiler.contraction.interface import Window
+from luchina.compiler.contraction.microkernel import LINE, prefetch
 from luchina.compiler.contraction.packing import loaded
 from luchina.compiler.contraction.spec import ACCUMULATE
-from luchina.compiler.contraction.tiles import BLOCKS, TILES, padded
+from luchina.compiler.contraction.tiles import padded
 from luchina.compiler.ir import STORAGE_TYPE, Operand, vector
-from luchina.compiler.kernel import Kernel, kernel_name
 
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
-Pair = tuple[int, int]
 FLOATS = ("float32", "float64", "float16", "bfloat16")
-
-# Planes and sums of a block lie in the second cache.
-PLANE_BYTES = 192 << 10
-SUM_BYTES = 192 << 10
 
 # Lines of channels to come are asked for about so many bytes ahead: no hardware foresees short runs.
 AHEAD_BYTES = 12288
 
-BLOCK_COUNT = 16
-BLOCK_FLOPS = 400_000
-
-SHAPE = (
-    *("H", "W", "R", "S", "C", "M", "N", "h", "low", "ahead", "plane", "c_plane", "c_block", "c_blocks"),
-    *("n_block", "n_blocks", "m_block", "m_blocks", "units", "line", "line_rows", "width"),
-    *("shifts", "remainders", "shift_at", "remainder_at", "tap_at", "entries"),
-    *("at_planes", "at_sums", "at_pairs", "several"),
-    *("x_slot", "x_offset", "x_group", "x_n", "x_c", "x_h", "x_w", "x_ahead"),
-    *("w_slot", "w_offset", "w_group", "w_m", "w_c", "u_slot", "u_group", "panels"),
-    *("count_0", "count_1", "u_0", "u_1"),
+GEOMETRY = (
+    *("H", "W", "S", "h", "low", "ahead", "plane", "c_plane", "shifts", "remainders", "shift_at", "remainder_at"),
+    *("tap_at", "x_slot", "x_offset", "x_group", "x_n", "x_c", "x_h", "x_w", "x_ahead"),
 )
-WINDOW = ("slot", "offset", "batch", "m", "image", "row")
 
 
 class Tap(NamedTuple):
@@ -73,207 +45,79 @@ class Tap(NamedTuple):
     weight: int
 
 
-@dataclass
-class Problem:
-    """A convolution in these terms.
+class Geometry:
+    """The planes of some taps.
 
     Args:
-        x: strides (image, channel, row, column); ``x_group`` from one group to the next.
-        w: slot and offset of weights; ``w_strides`` are (group, m, c).
-        counts: (groups, images, M, C), channels of one group.
-        size, result: rows and columns of x, and of the outputs of one phase.
-        step: (h, v), from one output to the next.
-        phases: taps of each; with two, outputs of the first lie in even columns, those of the second in odd ones.
-        width: columns of the windows.
+        taps: all that are met.
+        h: rows from one output to the next.
+        columns: outputs of a line.
     """
 
-    x: Window
-    x_group: int
-    w: Window
-    w_strides: tuple[int, int, int]
-    outs: Sequence[Window]
-    epilogue: Epilogue
-    counts: tuple[int, int, int, int]
-    size: Pair
-    result: Pair
-    step: Pair
-    phases: list[list[Tap]]
-    width: int
+    def __init__(self, taps: Sequence[Tap], h: int, columns: int) -> None:
+        self.h, self.columns = h, columns
+        self.low = min((tap.row for tap in taps), default=0)
+        self.remainders = sorted({(tap.row - self.low) % h for tap in taps})
+        self.shifts = sorted({tap.column for tap in taps})
+        self.ahead = max(((tap.row - self.low) // h for tap in taps), default=0)
+        """Lines that taps reach beyond the last one."""
+
+    @property
+    def copies(self) -> int:
+        """How often elements are copied."""
+        return len(self.shifts) * len(self.remainders)
+
+    def layout(self, elements: int, lanes: int, item: int) -> None:
+        """Fix the sizes of planes of so many elements: an odd number of cache lines, which spread over the sets."""
+        odd = padded((elements + lanes) * item, 64) // 64
+        self.plane = (odd + 1 - odd % 2) * 64 // item
+
+    def offset(self, tap: Tap) -> int:
+        """Where a tap's elements of a channel begin."""
+        place = self.shifts.index(tap.column) * len(self.remainders)
+        place += self.remainders.index((tap.row - self.low) % self.h)
+        return place * self.plane + (tap.row - self.low) // self.h * self.columns
+
+    def numbers(self, x: Window, x_group: int, size: tuple[int, int], step: int, run: int, head: int) -> dict[str, int]:
+        """The params of ``GEOMETRY``. ``head``: where lists begin; ``run``: outputs of a channel copied at once."""
+        ahead = -(-AHEAD_BYTES // (ITEMSIZE[x.dtype] * self.h * step * max(1, run)))
+        remainder_at = head + len(self.shifts)
+        return {
+            **{"H": size[0], "W": size[1], "S": self.columns, "h": self.h, "low": self.low, "ahead": self.ahead},
+            **{"plane": self.plane, "c_plane": self.plane * self.copies},
+            **{"shifts": len(self.shifts), "remainders": len(self.remainders), "shift_at": head},
+            **{"remainder_at": remainder_at, "tap_at": remainder_at + len(self.remainders)},
+            **{"x_slot": x.slot, "x_offset": x.offset, "x_group": x_group, "x_ahead": x.strides[1] * ahead},
+            **dict(zip(("x_n", "x_c", "x_h", "x_w"), x.strides, strict=True)),
+        }
+
+    @property
+    def lists(self) -> list[int]:
+        """What ``head`` points to."""
+        return self.shifts + self.remainders
 
 
-def fits(dtype: str, outs: Sequence[Window], epilogue: Epilogue) -> bool:
-    """Whether a convolution with these windows can go this way."""
-    return dtype in FLOATS and lines.fit(outs, epilogue)
+def way(x: Window, step: int) -> int:
+    """How columns a step apart are read: 1 or 2 vectors for one, or 0: gathered."""
+    return step if step in (1, 2) and x.strides[3] == 1 else 0
 
 
-def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> list[Call]:
-    """The calls of a convolution: weights are packed, then it is done."""
-    p = _merged(problem)
-    if 0 in (*p.counts[:3], *p.result):
-        return []
-    dtype = p.x.dtype
-    groups, images, out, channels = p.counts
-    (rows, columns), (h, step) = p.result, p.step
-    lanes = target.lanes(ACCUMULATE[dtype])
-    item = ITEMSIZE[ACCUMULATE[dtype]]
-    every = [tap for taps in p.phases for tap in taps]
-    low = min((tap.row for tap in every), default=0)
-    remainders = sorted({(tap.row - low) % h for tap in every})
-    shifts = sorted({tap.column for tap in every})
-    ahead = max(((tap.row - low) // h for tap in every), default=0)
-    # Lines of different images follow each other where no tap leaves its line.
-    units = images if ahead else 1
-    n = images * rows * columns // units
-    mr, nv = _tile(target, dtype, out, n)
-    nr = nv * lanes
-    taps = max(len(phase) for phase in p.phases)
-    depth = channels * taps
-    turns = max(1, ceil(depth / BLOCKS[target.name][0]))
-    c_block = ceil(channels / turns)
-    c_blocks = ceil(channels / c_block)
-    phases = len(p.phases)
+class PlaneKernel(Parts):
+    """A kernel over planes; ``names`` are those of its params, those of ``GEOMETRY`` among them."""
 
-    fit = PLANE_BYTES // max(1, len(shifts) * len(remainders) * c_block * item)
-    if rows > 1 or ahead:
-        fit = max(1, fit // columns - ahead) * columns
-    if c_blocks > 1:
-        fit = min(fit, SUM_BYTES // (item * phases * min(out, 256)))
-    flops = 2 * groups * out * images * rows * columns * channels * sum(map(len, p.phases))
-    wanted = ceil(min(BLOCK_COUNT, ceil(flops / BLOCK_FLOPS)) / (groups * units))
-    m_blocks = ceil(out / padded(min(out, 256 if c_blocks > 1 else out), mr))
-    n_blocks = max(ceil(n / max(nr, fit // nr * nr)), min(ceil(wanted / m_blocks), ceil(n / nr)))
-    n_block = padded(ceil(n / n_blocks), nr)
-    n_blocks = ceil(n / n_block)
-    m_blocks = max(m_blocks, min(ceil(wanted / n_blocks), ceil(out / mr)))
-    m_block = padded(ceil(out / m_blocks), mr)
-    m_blocks = ceil(out / m_block)
+    names: tuple[str, ...] = GEOMETRY
+    variant = step = 1
 
-    # Of images of one line a block copies its own part.
-    most_lines = min(ceil((n_block - 1) / columns) + 1, n // columns) + ahead
-    plane = ((n_block if rows == 1 and not ahead else most_lines * columns) + lanes) * item
-    plane = padded(plane, 64) // 64
-    plane = (plane + 1 - plane % 2) * 64 // item  # an odd number of cache lines: they spread over the cache's sets
-    c_plane = plane * len(shifts) * len(remainders)
-    panels = ceil(out / mr)
-    u_sizes = [panels * channels * len(phase) * mr for phase in p.phases]
-    u_slot = temporary(max(64, groups * sum(u_sizes) * item))
-    entries = max(1, c_block * taps)
-    at_planes = lines.aligned(8 * entries * phases)
-    at_sums = lines.aligned(at_planes + (c_block * c_plane + nr + lanes) * item)
-    sums = m_block * n_block if c_blocks > 1 else mr * nr
-    at_pairs = lines.aligned(at_sums + sums * phases * item)
-    windows = [*p.epilogue.operands, *p.outs]
-    merged = phases == 1 and all(w.strides[2] == (columns if w.strides[3] else 0) for w in windows)
-    head = len(SHAPE) + len(windows) * len(WINDOW)
-    numbers = {
-        **dict(zip("HWRS", (*p.size, *p.result), strict=True)),
-        **{"C": channels, "M": out, "N": n, "h": h, "low": low, "ahead": ahead, "plane": plane, "c_plane": c_plane},
-        **{"c_block": c_block, "c_blocks": c_blocks, "n_block": n_block, "n_blocks": n_blocks},
-        **{"m_block": m_block, "m_blocks": m_blocks, "units": units, "width": p.width},
-        **{"line": rows * columns if merged else columns, "line_rows": 1 if merged else rows},
-        **{"shifts": len(shifts), "remainders": len(remainders), "shift_at": head},
-        **{"remainder_at": head + len(shifts), "tap_at": head + len(shifts) + len(remainders), "entries": entries},
-        **{"at_planes": at_planes, "at_sums": at_sums, "at_pairs": at_pairs, "several": int(c_blocks > 1)},
-        **{"x_slot": p.x.slot, "x_offset": p.x.offset, "x_group": p.x_group},
-        **dict(zip(("x_n", "x_c", "x_h", "x_w"), p.x.strides, strict=True)),
-        "x_ahead": p.x.strides[1] * ceil(AHEAD_BYTES / (ITEMSIZE[dtype] * h * step * min(n_block, rows * columns))),
-        **{"w_slot": p.w.slot, "w_offset": p.w.offset},
-        **dict(zip(("w_group", "w_m", "w_c"), p.w_strides, strict=True)),
-        **{"u_slot": u_slot, "u_group": sum(u_sizes), "panels": panels},
-        **{"count_0": len(p.phases[0]), "count_1": len(p.phases[-1]), "u_0": 0, "u_1": u_sizes[0]},
-    }
-    params = [numbers[name] for name in SHAPE]
-    for window in windows:
-        image, channel, row, _ = window.strides
-        params += [window.slot, window.offset, out * channel, channel, image, row]
-    params += shifts + remainders
-    for tap in every:
-        place = shifts.index(tap.column) * len(remainders) + remainders.index((tap.row - low) % h)
-        params += [(place * plane + (tap.row - low) // h * columns) * item, tap.weight]
-    order = _weight_order(p)
-    weights = Call(
-        _weights_kernel((dtype, mr, phases, order), len(windows)),
-        params,
-        groups * panels,
-        0,
-        100.0 + groups * sum(u_sizes) * (2.0 if order == "s" else 0.4),
-        (p.w.slot,),
-        (u_slot,),
-    )
-    variant = step if step in (1, 2) and p.x.strides[3] == 1 else 0
-    spec = lines.spec_of((dtype, mr, nv, phases, variant, step), p.outs, p.epilogue)
-    main = Call(
-        _main_kernel(spec),
-        params,
-        groups * units * n_blocks * m_blocks,
-        lines.aligned(at_pairs + mr * lanes * item),
-        flops / 60 + 100.0,
-        tuple(dict.fromkeys([p.x.slot, u_slot, *(o.slot for o in p.epilogue.operands)])),
-        tuple(dict.fromkeys(o.slot for o in p.outs)),
-        flops,
-    )
-    return [weights, main]
-
-
-def _tile(target: Target, dtype: str, m: int, n: int) -> Pair:
-    """The tile that wastes least; columns beyond the last one cost half a tile at most."""
-    lanes = target.lanes(ACCUMULATE[dtype])
-
-    def time(tile: tuple[int, int, float]) -> float:
-        mr, nv, rate = tile
-        return padded(m, mr) * padded(n, max(1, nv // 2) * lanes) / rate
-
-    mr, nv, _ = min(TILES[target.name], key=time)
-    return mr, nv
-
-
-def _merged(p: Problem) -> Problem:
-    """Images as single lines, where one tap meets every element of them."""
-    (rows, columns), windows = p.result, [*p.epilogue.operands, *p.outs]
-    single = len(p.phases) == len(p.phases[0]) == 1 and p.phases[0][0][:2] == (0, 0)
-    whole = single and p.step == (1, 1) and p.size == p.result and p.x.strides[2] == columns * p.x.strides[3]
-    if not whole or any(w.strides[2] != (columns if w.strides[3] else 0) for w in windows):
-        return p
-    line = (1, rows * columns)
-    return replace(p, size=line, result=line, width=rows * columns)
-
-
-def _weight_order(p: Problem) -> str:
-    """How weights lie: adjacent along k, adjacent along m, or neither."""
-    if p.w_strides[1] == 1:
-        return "x"
-    taps = p.phases[0]
-    adjacent = all(tap.weight == i for i, tap in enumerate(taps)) and p.w_strides[2] == len(taps)
-    return "k" if len(p.phases) == 1 and adjacent else "s"
-
-
-@functools.lru_cache(256)
-def _weights_kernel(sizes: tuple[Any, ...], windows: int) -> Kernel:
-    key = f"planes' weights {sizes} {windows}"
-    name = kernel_name(key)
-    spec = lines.Spec(sizes, (), (), None)  # type: ignore[arg-type]
-    return Kernel(name, key, lambda target: _Weights(spec, target, name).text())
-
-
-@functools.lru_cache(1024)
-def _main_kernel(spec: lines.Spec) -> Kernel:
-    key = f"planes {spec}"
-    name = kernel_name(key)
-    return Kernel(name, key, lambda target: _Main(spec, target, name).text())
-
-
-class _Kernel(Parts):
-    def __init__(self, spec: lines.Spec, target: Target, name: str) -> None:
+    def __init__(self, sizes: tuple[Any, ...], target: Target, name: str) -> None:
         super().__init__(name, target)
-        self.spec = spec
-        self.dtype = str(spec.sizes[0])
+        self.dtype = str(sizes[0])
         self.lanes = target.lanes(ACCUMULATE[self.dtype])
         self.stored, self.element = STORAGE_TYPE[self.dtype], STORAGE_TYPE[ACCUMULATE[self.dtype]]
         self.wide = vector(self.element, self.lanes)
         self.item = ITEMSIZE[ACCUMULATE[self.dtype]]
 
     def p(self, name: str) -> Operand:
-        return self.param(SHAPE.index(name))
+        return self.param(self.names.index(name))
 
     def param(self, place: int | Operand) -> Operand:
         return self.e.load("i64", self.e.gep("i64", Operand("ptr", "%params"), place), 8)
@@ -281,224 +125,15 @@ class _Kernel(Parts):
     def address(self, slot: str) -> Operand:
         return self.e.load("ptr", self.e.gep("ptr", Operand("ptr", "%table"), self.p(slot)), 8)
 
-
-class _Weights(_Kernel):
-    """A block is one panel of a group."""
-
-    def parts(self) -> dict[str, tuple[Callable[[], None], str]]:
-        return {}
-
-    def driver(self) -> None:
+    def copies(self, x: Operand, row: Operand, part: tuple[Operand, Operand], count: Operand, to: Operand) -> None:
+        """All planes of every channel: ``count`` lines from output row ``row`` of image x on."""
         e = self.e
-        _, mr, phases, order = self.spec.sizes
-        w, u = self.address("w_slot"), self.address("u_slot")
-        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as block:
-            group = e.bin("udiv", block.index, self.p("panels"))
-            panel = e.sub(block.index, e.mul(group, self.p("panels")))
-            row = e.mul(panel, mr)
-            base = e.add(self.p("w_offset"), e.mul(group, self.p("w_group")))
-            base = e.gep(self.stored, w, base)
-            to = e.gep(self.element, u, e.mul(group, self.p("u_group")))
-            for phase in range(phases):
-                count = self.p(f"count_{phase}")
-                at = e.add(self.p(f"u_{phase}"), e.mul(e.mul(panel, mr), e.mul(self.p("C"), count)))
-                first = e.add(self.p("tap_at"), e.mul(self.p("count_0"), 2)) if phase else self.p("tap_at")
-                place = e.gep(self.element, to, at)
-                getattr(self, f"along_{order}")(base, row, place, count, first, mr)
-
-    def rows(self, row: Operand, mr: int) -> list[Operand]:
-        """Where the rows of a panel begin; those that do not exist repeat the last one."""
-        e = self.e
-        final = e.sub(self.p("M"), 1)
-        return [e.mul(v.least(e, e.add(row, i), final), self.p("w_m")) for i in range(mr)]
-
-    def along_k(self, base: Operand, row: Operand, to: Operand, count: Operand, first: Operand, mr: int) -> None:
-        """Squares of each row's elements of k, transposed in registers."""
-        e, lanes = self.e, self.lanes
-        depth = e.mul(self.p("C"), count)
-        starts = [e.gep(self.stored, base, r) for r in self.rows(row, mr)]
-        kind = storage_type(self.dtype, lanes)
-        with e.loop(e.i64(0), depth, lanes) as k:
-            left = e.sub(depth, k.index)
-            mask = v.below(e, left, lanes)
-            for group in range(0, mr, lanes):
-                some = starts[group : group + lanes]
-                raw = [v.masked_load(e, kind, e.gep(self.stored, s, k.index), mask) for s in some]
-                square = [loaded(e, self.dtype, r) for r in raw]
-                square += [Operand(square[0].type, "poison")] * (lanes - len(square))
-                keep = None if len(some) == lanes else v.below(e, e.i64(len(some)), lanes)
-                for i, column in enumerate(v.transpose(e, square)):
-                    place = e.gep(self.element, to, e.add(e.mul(e.add(k.index, i), mr), group))
-                    with e.when(e.icmp("sgt", left, e.i64(i))):
-                        v.masked_store(e, column, place, keep)
-
-    def along_x(self, base: Operand, row: Operand, to: Operand, count: Operand, first: Operand, mr: int) -> None:
-        self._each(base, to, count, first, mr, lambda at: self._vectors(at, row, mr, None))
-
-    def along_s(self, base: Operand, row: Operand, to: Operand, count: Operand, first: Operand, mr: int) -> None:
-        rows = self.rows(row, mr)
-        self._each(base, to, count, first, mr, lambda at: self._vectors(at, row, mr, rows))
-
-    def _vectors(self, at: Operand, row: Operand, mr: int, rows: list[Operand] | None) -> list[Operand]:
-        """The rows' elements, in vectors."""
-        e, lanes = self.e, self.lanes
-        result = []
-        for start in range(0, mr, lanes):
-            some = min(lanes, mr - start)
-            if rows is None:
-                left = v.least(e, e.sub(self.p("M"), e.add(row, start)), e.i64(some))
-                place = e.gep(self.stored, at, e.add(row, start))
-                raw = v.masked_load(e, storage_type(self.dtype, lanes), place, v.below(e, left, lanes))
-            else:
-                raw = e.const(storage_type(self.dtype, lanes), 0)
-                for i in range(some):
-                    one = e.load(self.stored, e.gep(self.stored, at, rows[start + i]), 1)
-                    raw = e.insert(raw, one, i)
-            result.append(loaded(e, self.dtype, raw))
-        return result
-
-    def _each(
-        self,
-        base: Operand,
-        to: Operand,
-        count: Operand,
-        first: Operand,
-        mr: int,
-        vectors: Callable[[Operand], list[Operand]],
-    ) -> None:
-        e, lanes = self.e, self.lanes
-        with e.loop(e.i64(0), self.p("C")) as channel:
-            here = e.gep(self.stored, base, e.mul(channel.index, self.p("w_c")))
-            row = e.mul(channel.index, count)
-            with e.loop(e.i64(0), count) as tap:
-                weight = self.param(e.add(e.add(first, e.mul(tap.index, 2)), 1))
-                place = e.gep(self.element, to, e.mul(e.add(row, tap.index), mr))
-                for i, value in enumerate(vectors(e.gep(self.stored, here, weight))):
-                    some = min(lanes, mr - i * lanes)
-                    keep = None if some == lanes else v.below(e, e.i64(some), lanes)
-                    v.masked_store(e, value, e.gep(self.element, place, i * lanes), keep)
-
-
-class _Main(_Kernel):
-    def __init__(self, spec: lines.Spec, target: Target, name: str) -> None:
-        super().__init__(spec, target, name)
-        _, self.mr, self.nv, self.phases, self.variant, self.step = spec.sizes
-        self.nr = self.nv * self.lanes
-        self.widths = sorted({max(1, self.nv // 2), self.nv})
-
-    def parts(self) -> dict[str, tuple[Callable[[], None], str]]:
-        micro = {
-            f"micro{nv}": (
-                functools.partial(self.micro, nv),
-                "ptr %a, ptr %b, ptr %offsets, i64 %count, ptr %c, i1 %fresh",
-            )
-            for nv in self.widths
-        }
-        return {
-            "offsets": (self.offsets, "ptr %params, ptr %to"),
-            "pack": (
-                self.pack,
-                "ptr %params, ptr %x, i64 %unit, i64 %n, i64 %n_stop, i64 %count, ptr %to",
-            ),
-            **micro,
-            "ahead": (
-                self.ahead,
-                "ptr %params, ptr %table, i64 %group, i64 %unit, i64 %m, i64 %rows, i64 %n",
-            ),
-            "write": (
-                self.write,
-                "ptr %params, ptr %table, ptr %scratch, ptr %c, i64 %group, i64 %unit, i64 %m, i64 %rows, i64 %n, "
-                "i64 %columns",
-            ),
-            "tiles": (
-                self.tiles,
-                "ptr %params, ptr %table, ptr %scratch, ptr %u, i64 %group, i64 %unit, i64 %m, i64 %m_stop, i64 %n, "
-                "i64 %n_stop, i64 %c, i64 %count, i1 %fresh, i1 %last",
-            ),
-        }
-
-    def driver(self) -> None:
-        e = self.e
-        params, table, scratch = (Operand("ptr", f"%{x}") for x in ("params", "table", "scratch"))
-        self.call("offsets", params, scratch)
-        planes = e.gep("i8", scratch, self.p("at_planes"))
-        x, u = self.address("x_slot"), self.address("u_slot")
-        with e.loop(Operand("i64", "%lo"), Operand("i64", "%hi")) as block:
-            number = block.index
-            index = {}
-            for axis in ("m_blocks", "n_blocks", "units"):
-                rest = e.bin("udiv", number, self.p(axis))
-                index[axis] = e.sub(number, e.mul(rest, self.p(axis)))
-                number = rest
-            m, n = e.mul(index["m_blocks"], self.p("m_block")), e.mul(index["n_blocks"], self.p("n_block"))
-            m_stop = v.least(e, e.add(m, self.p("m_block")), self.p("M"))
-            n_stop = v.least(e, e.add(n, self.p("n_block")), self.p("N"))
-            image = e.gep(self.stored, x, e.add(self.p("x_offset"), e.mul(number, self.p("x_group"))))
-            panels = e.gep(self.element, u, e.mul(number, self.p("u_group")))
-            with e.loop(e.i64(0), self.p("c_blocks")) as turn:
-                c = e.mul(turn.index, self.p("c_block"))
-                count = v.least(e, self.p("c_block"), e.sub(self.p("C"), c))
-                source = e.gep(self.stored, image, e.mul(c, self.p("x_c")))
-                self.call("pack", params, source, index["units"], n, n_stop, count, planes)
-                fresh = e.icmp("eq", turn.index, e.i64(0))
-                last = e.icmp("eq", turn.index, e.sub(self.p("c_blocks"), 1))
-                self.call(
-                    "tiles", params, table, scratch, panels, number, index["units"], m, m_stop, n, n_stop, c, count,
-                    fresh, last,
-                )  # fmt: skip
-
-    def offsets(self) -> None:
-        """In bytes, for each channel of a chunk and each tap, one table a phase."""
-        e = self.e
-        step = e.mul(self.p("c_plane"), self.item)
-        for phase in range(self.phases):
-            count = self.p(f"count_{phase}")
-            first = e.add(self.p("tap_at"), e.mul(self.p("count_0"), 2)) if phase else self.p("tap_at")
-            to = e.gep("i64", Operand("ptr", "%to"), e.mul(self.p("entries"), phase))
-            with e.loop(e.i64(0), self.p("c_block")) as channel, e.loop(e.i64(0), count) as tap:
-                at = self.param(e.add(first, e.mul(tap.index, 2)))
-                place = e.gep("i64", to, e.add(e.mul(channel.index, count), tap.index))
-                e.store(e.add(e.mul(channel.index, step), at), place, 8)
-
-    # ---- what the outputs see
-
-    def single(self) -> Operand:
-        """i1: whether images have one line, which is cut where a block begins and ends."""
-        e = self.e
-        one = e.icmp("eq", self.p("R"), e.i64(1))
-        return e.bin("and", one, e.icmp("eq", self.p("ahead"), e.i64(0)))
-
-    def origin(self, n: Operand) -> Operand:
-        """The output that the planes of a block begin with."""
-        e = self.e
-        line = e.mul(e.bin("udiv", n, self.p("S")), self.p("S"))
-        return e.select(self.single(), n, line)
-
-    def pack(self) -> None:
-        """The lines of outputs ``n … n_stop``, and as many more as taps are ahead, of ``count`` channels."""
-        e = self.e
-        n, n_stop = Operand("i64", "%n"), Operand("i64", "%n_stop")
-        rows, columns = self.p("R"), self.p("S")
-        origin, single = self.origin(n), self.single()
-        first = e.bin("udiv", n, columns)
-        stop = e.add(e.bin("udiv", e.sub(n_stop, 1), columns), 1)
-        with e.loop(e.bin("udiv", first, rows), e.add(e.bin("udiv", e.sub(stop, 1), rows), 1)) as image:
-            begin = e.mul(image.index, rows)
-            start = self.most(first, begin)
-            count = e.add(e.sub(v.least(e, stop, e.add(begin, rows)), start), self.p("ahead"))
-            at = e.mul(start, columns)
-            begins = e.select(single, self.most(e.sub(n, at), e.i64(0)), e.i64(0))
-            ends = e.select(single, v.least(e, e.sub(n_stop, at), columns), columns)
-            to = e.gep(self.element, Operand("ptr", "%to"), e.sub(at, origin))
-            number = e.add(Operand("i64", "%unit"), image.index)
-            source = e.gep(self.stored, Operand("ptr", "%x"), e.mul(number, self.p("x_n")))
-            row = e.add(e.mul(e.sub(start, begin), self.p("h")), self.p("low"))
-            with e.loop(e.i64(0), self.p("shifts")) as shift, e.loop(e.i64(0), self.p("remainders")) as remainder:
-                column = self.param(e.add(self.p("shift_at"), shift.index))
-                mine = e.add(row, self.param(e.add(self.p("remainder_at"), remainder.index)))
-                place = e.add(e.mul(shift.index, self.p("remainders")), remainder.index)
-                plane = e.gep(self.element, to, e.mul(place, self.p("plane")))
-                self.lines(source, mine, column, (begins, ends), count, plane)
+        first = e.add(e.mul(row, self.p("h")), self.p("low"))
+        with e.loop(e.i64(0), self.p("shifts")) as shift, e.loop(e.i64(0), self.p("remainders")) as remainder:
+            column = self.param(e.add(self.p("shift_at"), shift.index))
+            mine = e.add(first, self.param(e.add(self.p("remainder_at"), remainder.index)))
+            place = e.add(e.mul(shift.index, self.p("remainders")), remainder.index)
+            self.lines(x, mine, column, part, count, e.gep(self.element, to, e.mul(place, self.p("plane"))))
 
     def most(self, a: Operand, b: Operand) -> Operand:
         return self.e.select(self.e.icmp("sgt", a, b), a, b)
@@ -570,148 +205,3 @@ class _Main(_Kernel):
             return values[0] if step == 1 else v.shuffle(e, values[0], values[1], list(range(0, 2 * lanes, 2)))
 
         return read
-
-    # ---- products
-
-    def micro(self, nv: int) -> None:
-        """``c[row][lane] (+)= sum_k a[k][row] · b[offset(k) + lane]`` for ``nv`` vectors of columns."""
-        e, lanes, mr = self.e, self.lanes, self.mr
-        a, b, offsets, c = (Operand("ptr", f"%{x}") for x in ("a", "b", "offsets", "c"))
-        with e.loop(e.i64(0), Operand("i64", "%count"), carry=[e.const(self.wide, 0)] * (mr * nv)) as loop:
-            right = e.gep("i8", b, e.load("i64", e.gep("i64", offsets, loop.index), 8))
-            left = e.gep(self.element, a, e.mul(loop.index, mr))
-            vectors = [e.load(self.wide, e.gep(self.element, right, j * lanes), 4) for j in range(nv)]
-            for m in range(mr):
-                one = e.splat(e.load(self.element, e.gep(self.element, left, m), 4), lanes)
-                loop.next += [
-                    multiply_add(e, self.target, one, vectors[j], loop.carried[m * nv + j]) for j in range(nv)
-                ]
-        places = [e.gep(self.element, c, m * self.nr + j * lanes) for m in range(mr) for j in range(nv)]
-        e.cond_br(Operand("i1", "%fresh"), "set", "add")
-        e.label("add")
-        for total, place in zip(loop.carried, places, strict=True):
-            e.store(e.bin("fadd", e.load(self.wide, place, 4), total), place, 4)
-        e.br("done")
-        e.label("set")
-        for total, place in zip(loop.carried, places, strict=True):
-            e.store(total, place, 4)
-        e.br("done")
-        e.label("done")
-
-    def tiles(self) -> None:
-        e, mr, nr = self.e, self.mr, self.nr
-        scratch, u = Operand("ptr", "%scratch"), Operand("ptr", "%u")
-        m, m_stop, n, n_stop, c, count = (Operand("i64", f"%{x}") for x in ("m", "m_stop", "n", "n_stop", "c", "count"))
-        fresh, last = Operand("i1", "%fresh"), Operand("i1", "%last")
-        planes = e.gep("i8", scratch, self.p("at_planes"))
-        planes = e.gep(self.element, planes, e.sub(e.i64(0), self.origin(n)))
-        c_step = e.mul(self.p("several"), mr * nr * self.phases)
-        depths, starts, panels = [], [], []
-        for phase in range(self.phases):
-            taps = self.p(f"count_{phase}")
-            depths.append(e.mul(count, taps))
-            panel = e.mul(e.mul(self.p("C"), taps), mr)
-            at = e.add(self.p(f"u_{phase}"), e.mul(e.bin("udiv", m, e.i64(mr)), panel))
-            starts.append(e.gep(self.element, u, e.add(at, e.mul(e.mul(c, taps), mr))))
-            panels.append(panel)
-        tables = [e.gep("i64", scratch, e.mul(self.p("entries"), phase)) for phase in range(self.phases)]
-        sums = e.gep("i8", scratch, self.p("at_sums"))
-        with e.loop(n, n_stop, nr, carry=[sums]) as column:
-            b = e.gep(self.element, planes, column.index)
-            columns = v.least(e, e.sub(n_stop, column.index), e.i64(nr))
-            narrow = e.icmp("sle", columns, e.i64(self.widths[0] * self.lanes))
-            with e.loop(m, m_stop, mr, carry=[column.carried[0], *starts]) as row:
-                to, *left = row.carried
-                rows = v.least(e, e.sub(m_stop, row.index), e.i64(mr))
-                place = Operand("i64", "%group"), Operand("i64", "%unit"), row.index, rows, column.index
-                with e.when(last):
-                    self.call("ahead", Operand("ptr", "%params"), Operand("ptr", "%table"), *place)
-                for phase in range(self.phases):
-                    tile = e.gep(self.element, to, phase * mr * nr)
-                    arguments = (left[phase], b, tables[phase], depths[phase], tile, fresh)
-                    if len(self.widths) == 1:
-                        self.call(f"micro{self.nv}", *arguments)
-                        continue
-                    for nv, chosen in ((self.widths[0], narrow), (self.nv, v.invert(e, narrow))):
-                        with e.when(chosen):
-                            self.call(f"micro{nv}", *arguments)
-                with e.when(last):
-                    self.call(
-                        "write", Operand("ptr", "%params"), Operand("ptr", "%table"), scratch, to, *place, columns
-                    )
-                row.next = [e.gep(self.element, to, c_step)]
-                row.next += [e.gep(self.element, at, panel) for at, panel in zip(left, panels, strict=True)]
-            column.next = [row.carried[0]]
-
-    # ---- results
-
-    def windows(self, line: Operand) -> tuple[list[Operand], list[Operand], Operand]:
-        """Where a line of a tile's first row begins in each window, how far rows are apart, and the line's first
-        output."""
-        e, spec = self.e, self.spec
-        group, unit, m = (Operand("i64", f"%{x}") for x in ("group", "unit", "m"))
-        image = e.bin("udiv", line, self.p("line_rows"))
-        row = e.sub(line, e.mul(image, self.p("line_rows")))
-        image = e.add(image, unit)
-        heads, steps = [], []
-        for i, (dtype, _) in enumerate(spec.windows):
-            number = {what: self.param(len(SHAPE) + i * len(WINDOW) + at) for at, what in enumerate(WINDOW)}
-            at = number["offset"]
-            for index, what in ((group, "batch"), (m, "m"), (image, "image"), (row, "row")):
-                at = e.add(at, e.mul(index, number[what]))
-            base = e.load("ptr", e.gep("ptr", Operand("ptr", "%table"), number["slot"]), 8)
-            heads.append(e.gep(STORAGE_TYPE[dtype], base, at))
-            steps.append(number["m"])
-        return heads, steps, e.mul(line, self.p("line"))
-
-    def ahead(self) -> None:
-        """Ask for the lines of memory that a tile will be written to, and for those its epilogue reads."""
-        e, spec = self.e, self.spec
-        n, rows = Operand("i64", "%n"), Operand("i64", "%rows")
-        heads, steps, begin = self.windows(e.bin("udiv", n, self.p("line")))
-        column = e.mul(e.sub(n, begin), self.phases)
-        for (dtype, kind), head, step in zip(spec.windows, heads, steps, strict=True):
-            if kind == "1":
-                with e.loop(e.i64(0), rows, carry=[e.gep(STORAGE_TYPE[dtype], head, column)]) as row:
-                    for at in range(0, self.nr * self.phases * ITEMSIZE[dtype], LINE):
-                        prefetch(e, e.gep("i8", row.carried[0], at), level=2)
-                    row.next = [e.gep(STORAGE_TYPE[dtype], row.carried[0], step)]
-
-    def write(self) -> None:
-        """Apply the epilogue to a tile and write it, line by line."""
-        e, spec, lanes = self.e, self.spec, self.lanes
-        c, rows, n, columns = (Operand("ptr" if x == "c" else "i64", f"%{x}") for x in ("c", "rows", "n", "columns"))
-        line = self.p("line")
-        stop = e.add(n, columns)
-        last = e.add(e.bin("udiv", e.sub(stop, 1), line), 1)
-        with e.loop(e.bin("udiv", n, line), last) as each:
-            heads, steps, begin = self.windows(each.index)
-            end = v.least(e, stop, e.add(begin, line))
-            with e.loop(self.most(n, begin), end, lanes // self.phases) as column:
-                out_column = e.mul(e.sub(column.index, begin), self.phases)
-                left = e.mul(e.sub(end, column.index), self.phases)
-                if self.phases > 1:
-                    left = v.least(e, left, e.sub(self.p("width"), out_column))
-                places = [
-                    e.gep(STORAGE_TYPE[dtype], head, out_column) if kind == "1" else head
-                    for (dtype, kind), head in zip(spec.windows, heads, strict=True)
-                ]
-                sums = e.gep(self.element, c, e.sub(column.index, n)), self.nr
-                if self.phases > 1:
-                    sums = self.pairs(sums[0], rows), lanes
-                whole = e.icmp("sge", left, e.i64(lanes))
-                for complete in (True, False):
-                    with e.when(whole if complete else v.invert(e, whole)):
-                        mask = None if complete else v.below(e, left, lanes)
-                        lines.write(e, self.target, spec, sums, places, steps, rows, mask, self.dtype)
-
-    def pairs(self, sums: Operand, rows: Operand) -> Operand:
-        """Sums of both phases in turns, a vector a row."""
-        e, lanes = self.e, self.lanes
-        to = e.gep("i8", Operand("ptr", "%scratch"), self.p("at_pairs"))
-        order = [i // 2 + i % 2 * lanes for i in range(lanes)]
-        with e.loop(e.i64(0), rows) as row:
-            at = e.gep(self.element, sums, e.mul(row.index, self.nr))
-            both = [e.load(self.wide, e.gep(self.element, at, phase * self.mr * self.nr), 4) for phase in range(2)]
-            e.store(v.shuffle(e, both[0], both[1], order), e.gep(self.element, to, e.mul(row.index, lanes)), 4)
-        return to

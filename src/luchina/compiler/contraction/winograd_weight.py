@@ -44,7 +44,8 @@ from luchina.compiler.kernel import Kernel, kernel_name
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
-LEAST_TILES = 96
+LEAST_CHANNELS = 20
+LEAST_TILES = 300
 PARTS = 16
 BLOCK_COUNT = 4
 SUMS_BYTES = 9 << 20  # of all parts together
@@ -58,7 +59,7 @@ def fits(
     tiles = images * ceil(rows / 2) * ceil(columns / 2)
     return (
         x.dtype == "float32"
-        and min(out, channels) >= winograd.LEAST_CHANNELS
+        and min(out, channels) >= LEAST_CHANNELS
         and 64 * out * channels <= SUMS_BYTES // 2
         and tiles >= LEAST_TILES
         and columns >= 3
