@@ -146,6 +146,7 @@ UNARY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "atanh": np.arctanh,
     "erf": _each(math.erf),
     "erfc": _each(math.erfc),
+    "normal_cdf": _each(lambda x: math.erfc(-x * math.sqrt(0.5)) / 2),
     "erfinv": _each(_erfinv),
     "lgamma": _each(_lgamma),
     "digamma": _each(_digamma),

@@ -171,7 +171,22 @@ TABLE: dict[str, tuple[Function, Function, mp.mpf, mp.mpf, int | None, int | Non
         6,
         11,
     ),
-    "erf_tail": (lambda a: -mp.log(mp.erfc(a)), mp.erfc, mp.mpf(1), mp.mpf(4), 7, None),
+    "erf_exponent": (
+        lambda a: -mp.log(mp.erfc(a)) / a - 1,
+        lambda a: mp.erfc(a) * a / mp.erf(a),
+        mp.mpf("1e-9"),
+        mp.mpf(4),
+        8,
+        None,
+    ),
+    "normal_tail": (  # erfc(a / √2) / 2 = e^(-a·P(a)) / 2: its absolute error counts
+        lambda a: -mp.log(mp.erfc(a / ROOT)) / a,
+        lambda a: mp.erfc(a / ROOT) * a / 2,
+        mp.mpf("1e-9"),
+        mp.mpf("5.6"),
+        7,
+        None,
+    ),
     "erfc": (erfc_factor, lambda t: 1 / erfc_factor(t), mp.mpf(-0.78), mp.mpf(0.76), 12, 22),
     # For float64 erfinv is corrected after these: shorter polynomials do.
     "erfinv": (

@@ -16,7 +16,7 @@ from luchina.compiler.target import TARGETS, Target, _processor_flags, _supports
 LIMITS = {"float32": 2.0, "float64": 4.0}
 ELEMENT = {"float32": "float", "float64": "double"}
 BINARY = ("pow", "atan2", "fmod")
-UNARY = sorted(set(vecmath.FUNCTIONS) - {*BINARY, "erfinv", "digamma"})
+UNARY = sorted(set(vecmath.FUNCTIONS) - {*BINARY, "erfinv", "digamma", "normal_cdf"})
 ROWS = [row.name for row in TARGETS.values() if row.arch == host().arch and _supports(row, _processor_flags())]
 NUMPY = {name: "arc" + name[1:] for name in ["asin", "acos", "atan", "asinh", "acosh", "atanh"]}
 COUNT = 6000
@@ -216,6 +216,31 @@ def test_float32_densely(name):
     else:  # erf in float64, whose own error is tested above
         want = evaluate("erf", wide) if name == "erf" else getattr(np, name)(wide)
     assert_within(2.0, evaluate(name, x), want.astype(np.longdouble), x)
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_normal_cdf(dtype, row):
+    """What GELU takes: as exact as a number near 1 can be, and exactly 0 and 1 far out, as x·(1 + erf(x/√2))/2 is."""
+    x = np.concatenate([np.linspace(-9, 9, 4001), [0.0, -0.0, 1e-40, -1e-40, 1e30, -1e30, np.inf, -np.inf]]).astype(
+        dtype
+    )
+    with mpmath.workdps(40):
+        want = np.array([float(mpmath.ncdf(mpmath.mpf(float(v)))) for v in x])
+    got = evaluate("normal_cdf", x, row=row)
+    assert np.abs(got - want).max() <= (2.0**-24 if dtype == "float32" else 2.0**-52)
+    assert got[-4:].tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert np.isnan(evaluate("normal_cdf", np.array([np.nan], dtype), row=row)).all()
+
+
+def test_tanh_of_recurrent_cells(monkeypatch):
+    """It has a formula of its own, without a branch."""
+    from luchina.compiler.recurrence import cells
+
+    monkeypatch.setitem(vecmath.FUNCTIONS, "cell_tanh", cells.tanh)
+    x = np.exp2(np.random.default_rng(0).uniform(-20, 4, 400_000)).astype("f4")
+    x = np.concatenate([x, -x, [0.0, -0.0, np.inf, -np.inf]]).astype("f4")
+    assert_within(2.0, evaluate("cell_tanh", x), np.tanh(x.astype(np.longdouble)), x)
 
 
 @pytest.mark.parametrize("name", ["exp", "tanh", "erf", "log", "sin", "erfc", "pow"])

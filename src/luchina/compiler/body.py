@@ -48,7 +48,7 @@ REGISTER_TYPE = STORAGE_TYPE | {"float16": "float", "bfloat16": "float", "bool":
 # Time of the costly functions for a float32 element, in units of an addition's, measured; of the others it is about 1.
 COST = {
     **dict.fromkeys(["exp", "exp2", "expm1", "sigmoid", "idiv", "irem"], 8),
-    **dict.fromkeys(["log", "log2", "log10", "log1p"], 10),
+    **dict.fromkeys(["log", "log2", "log10", "log1p", "normal_cdf"], 10),
     **dict.fromkeys(["tanh", "erf", "fmod"], 15),
     **dict.fromkeys(["sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh"], 20),
     **dict.fromkeys(["atan2", "erfc", "asinh", "acosh", "atanh", "pow"], 40),

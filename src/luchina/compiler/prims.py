@@ -50,6 +50,7 @@ UNARY = {
             "atanh",
             "erf",
             "erfc",
+            "normal_cdf",
             "erfinv",
             "lgamma",
             "digamma",

@@ -269,9 +269,11 @@ def split_sum(node: Node) -> Node | None:
     The number of parts follows from the extents alone. 16-bit partial sums are kept in float32.
     """
     (x,) = node.inputs
-    if x.size < SPLIT_SIZE or node.size == 0:
+    if x.size < SPLIT_SIZE // 2 or node.size == 0:
         return None
     trailing = node.attrs[-1] == len(x.shape) - 1
+    if trailing and x.size < SPLIT_SIZE:
+        return None
     # Down columns, a vector of results is one core's work.
     rows = node.size if trailing or not node.shape else node.size // node.shape[-1] * -(-node.shape[-1] // 32)
     inner = x.size // node.size
@@ -280,6 +282,9 @@ def split_sum(node: Node) -> Node | None:
     axis = max(node.attrs, key=lambda a: (x.shape[a], -a))
     extent = x.shape[axis]
     parts = min(min(SPLIT_PARTS, x.size // (SPLIT_SIZE // 4)) // rows, extent)
+    if not trailing:
+        # Some rows at a time are read from end to end; all rows of some columns would be a little from every page.
+        parts = max(parts, min(extent, inner // COLUMN_ROWS))
     if parts < 2:
         return None
     divisors = [p for p in range(parts, parts // 2, -1) if extent % p == 0]
@@ -299,8 +304,9 @@ def split_sum(node: Node) -> Node | None:
     return prims.cast(prims.reduce(node.op, partial, (at,)), node.dtype)
 
 
-SPLIT_SIZE = 1 << 17  # elements from which on a reduction is worth sharing
+SPLIT_SIZE = 1 << 17  # elements from which on a reduction is worth sharing; half of them where rows are summed
 SPLIT_PARTS = 64
+COLUMN_ROWS = 64  # rows whose sum is one part
 
 
 _RULES: dict[str, tuple[Rule, ...]] = {

@@ -16,12 +16,12 @@ from luchina.ops import pointwise as on
 from luchina.ops.formula import (
     Formula,
     absolute,
-    erf,
     exp,
     expm1,
     formula,
     log,
     log1p,
+    normal_cdf,
     sigmoid,
     tanh,
     where,
@@ -321,13 +321,12 @@ def logsigmoid(input: Value) -> Value:
     return LOGSIGMOID(input)
 
 
-_ROOT_HALF = math.sqrt(0.5)
 _PEAK = 1 / math.sqrt(2 * math.pi)  # of the normal density
 _TANH_SCALE, _TANH_CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
 def _gelu_back(g: Formula, x: Formula) -> Formula:
-    return g * (0.5 * (1.0 + erf(x * _ROOT_HALF)) + x * exp(x * x * -0.5) * _PEAK)
+    return g * (normal_cdf(x) + x * exp(x * x * -0.5) * _PEAK)
 
 
 def _gelu_second(x: Value) -> Value:
@@ -335,7 +334,7 @@ def _gelu_second(x: Value) -> Value:
     return mul(mul(on.exp(mul(square, -0.5)), _PEAK), on.rsub(square, 2))
 
 
-GELU = _activation("gelu", lambda x: 0.5 * x * (1.0 + erf(x * _ROOT_HALF)), _gelu_back, _gelu_second, "GeluKernelImpl")
+GELU = _activation("gelu", lambda x: x * normal_cdf(x), _gelu_back, _gelu_second, "GeluKernelImpl")
 
 
 def _gelu_tanh(x: Formula) -> Formula:

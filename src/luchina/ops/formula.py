@@ -124,8 +124,9 @@ def _function(op: str) -> Callable[[Formula], Formula]:
     return lambda x: Formula(p.unary(op, x.node))
 
 
-exp, expm1, log, log1p, sqrt, rsqrt, tanh, sigmoid, erf, absolute, sign, isnan = map(
-    _function, ["exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "abs", "sign", "isnan"]
+exp, expm1, log, log1p, sqrt, rsqrt, tanh, sigmoid, erf, normal_cdf, absolute, sign, isnan = map(
+    _function,
+    ["exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "tanh", "sigmoid", "erf", "normal_cdf", "abs", "sign", "isnan"],
 )
 
 

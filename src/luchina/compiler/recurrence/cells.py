@@ -24,12 +24,12 @@ def sigmoid(m: Mathematics, x: Lanes) -> Lanes:
 
 
 def tanh(m: Mathematics, x: Lanes) -> Lanes:
-    """-y / (y + 2) with y = e^(-2|x|) - 1, which keeps the digits of small x: one formula for all x, within 3 units of
-    the last place."""
+    """-y / (y + 2) with y = e^(-2|x|) - 1, which keeps the digits of small x: one formula for all x, within 2 units of
+    the last place, since y + 2 is rounded from y's parts, not from y."""
     r, k = reduce(m, (x.abs() * -2.0).at_least(-40.0 if m.double else -20.0))
     power = m.power_of_two(k)
-    y = m.fma(expm1_reduced(m, r), power, power - 1.0)
-    return (y / (y + 2.0)).with_sign(x)
+    q = expm1_reduced(m, r)
+    return (m.fma(q, power, power - 1.0) / m.fma(q, power, power + 1.0)).with_sign(x)
 
 
 class Stepped(NamedTuple):

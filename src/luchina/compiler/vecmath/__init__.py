@@ -1,8 +1,8 @@
 """Vector mathematics: elementary functions as straight-line vector IR, of our own derivation.
 
 ``emit(e, target, "exp", x)`` writes the function for a ``float`` or ``double`` scalar or vector ``x``. Float32 results
-are within 2 units in the last place (``pow`` within 4), float64 results within 4; signed zeros, infinities, NaN and
-gradual underflow follow C99. The result of a lane does not depend on the number of lanes.
+are within 2 units in the last place (``pow`` within 4; ``normal_cdf`` within 2⁻²⁴), float64 results within 4; signed
+zeros, infinities, NaN and gradual underflow follow C99. The result of a lane does not depend on the number of lanes.
 
 A function is a formula over ``lanes.Lanes``; its polynomials are in ``coefficients.py``, from
 ``tools/minimax.py``.
@@ -50,6 +50,7 @@ FUNCTIONS: dict[str, Callable[..., Lanes]] = {
     "log1p": logarithm.log1p,
     "erf": error_function.erf,
     "erfc": _wide(error_function.erfc),
+    "normal_cdf": error_function.normal_cdf,
     "sin": _wide(trigonometric.sin),
     "cos": _wide(trigonometric.cos),
     "tan": _wide(trigonometric.tan),

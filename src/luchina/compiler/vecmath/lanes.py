@@ -207,6 +207,21 @@ class Mathematics:
             result = self.fma(x, result, c)
         return result  # type: ignore[return-value]
 
+    def by_halves(self, name: str, x: Lanes) -> Lanes:
+        """A polynomial of the tables by Estrin's scheme: a few products more, but a chain of log₂ n steps, not of n.
+
+        A core looks ahead some hundred instructions: of a long formula that is too few elements to keep it busy, if
+        each waits for itself all the way.
+        """
+        terms: list[Lanes | float] = list(self.table[name])
+        power = x
+        while len(terms) > 1:
+            pairs: list[Lanes | float] = [self.fma(power, high, low) for low, high in zip(terms[::2], terms[1::2])]
+            terms = pairs + terms[len(pairs) * 2 :]
+            if len(terms) > 1:
+                power = power * power
+        return terms[0]  # type: ignore[return-value]
+
     def parts(self, value: Fraction, count: int, bits: int) -> list[float]:
         """``value`` as an unevaluated sum of numbers of ``bits`` significant bits, the last as long as it can be. None
         is negative, so that x - 0·part is x for -0.0 too."""
