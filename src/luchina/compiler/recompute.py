@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from luchina.compiler.body import COST, ITEMSIZE
+from luchina.compiler.body import COST
 from luchina.compiler.prims import MOVEMENT, POINTWISE, Node
+from luchina.compiler.task import nbytes
 
 if TYPE_CHECKING:
     from luchina.compiler.schedule import Scheduler
@@ -90,10 +91,6 @@ def _results(scheduler: Scheduler) -> set[int]:
             node = node.inputs[0]
             found.add(id(node))
     return found
-
-
-def nbytes(node: Node) -> int:
-    return node.size * ITEMSIZE[node.dtype]
 
 
 def _choose(scheduler: Scheduler, timeline: _Timeline) -> dict[int, Node]:

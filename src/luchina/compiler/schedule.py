@@ -20,7 +20,7 @@ from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import MOVEMENT, POINTWISE, Node
 from luchina.compiler.recurrence.plan import RecurrenceKernels
 from luchina.compiler.tables import TableKernels
-from luchina.compiler.task import Storage, Task, Window, contiguous
+from luchina.compiler.task import Storage, Task, Window, contiguous, nbytes
 
 # An inlined expression of more nodes than this, or deeper, gets a buffer in between.
 MAX_INLINED = 120
@@ -151,7 +151,8 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
     # ---- realising
 
     def plan(self) -> None:
-        """Make all tasks: again and again the first root that can join an open group, else the first that is ready."""
+        """Make all tasks: again and again the first root that can join an open group, else one that frees memory, else
+        the first that is ready."""
         self.results = [None] * len(self.outputs)  # type: ignore[list-item]
         positions: dict[int, list[int]] = {}
         for position, node in enumerate(self.outputs):
@@ -179,6 +180,14 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
             for source in self._sources(roots[i]):
                 by_source.setdefault(source, []).append(i)
 
+        left = [len(self.readers[id(root)]) for root in roots]
+        kept = [id(root) in positions for root in roots]
+
+        def freed(i: int) -> int:
+            """Bytes of temporaries that are dead when a root is computed, less what it takes itself."""
+            dead = sum(nbytes(source) for source in reads[i] if left[at := number[id(source)]] == 1 and not kept[at])
+            return dead - (0 if kept[i] else nbytes(roots[i]))
+
         for i, count in enumerate(waiting):
             if not count:
                 admit(i)
@@ -190,7 +199,9 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
                     chosen = i
             if chosen is None:
                 self._close_complete(done)
-                chosen = next((i for i in ready[:LOOK_AHEAD] if not self._closes(roots[i])), ready[0])
+                freeing = [(bytes_, -i) for i in ready[: 8 * LOOK_AHEAD] if (bytes_ := freed(i)) > 0]
+                first = [-i for _, i in sorted(freeing, reverse=True)] + ready[:LOOK_AHEAD]
+                chosen = next((i for i in first if not self._closes(roots[i])), first[0])
             root = roots[chosen]
             if id(root) in self.windows or id(root) in positions or not self._is_piece(root):
                 if not self._overwrite(root, positions, placed):
@@ -198,6 +209,8 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
                 placed.add(id(root))
             del ready[bisect.bisect_left(ready, chosen)]
             done.add(id(root))
+            for source in reads[chosen]:
+                left[number[id(source)]] -= 1
             for source in (root, *reads[chosen]):
                 group = self._open_group(source)
                 if group is not None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from luchina.compiler.body import ITEMSIZE
 from luchina.compiler.movement import contiguous_strides
 
 if TYPE_CHECKING:
     from luchina.compiler.kernel import Kernel
+    from luchina.compiler.prims import Node
 
 
 class Storage:
@@ -48,6 +50,11 @@ class Window(NamedTuple):
     @property
     def is_contiguous(self) -> bool:
         return self.strides == contiguous_strides(self.shape)
+
+
+def nbytes(node: Node) -> int:
+    """Bytes of a node's value in memory."""
+    return node.size * ITEMSIZE[node.dtype]
 
 
 def contiguous(storage: Storage, shape: Sequence[int]) -> Window:
