@@ -47,7 +47,7 @@ from tests.runtime.fake_cuda import Driver, has_card, installed
 from luchina.compiler import allowed
 from luchina.compiler import prims as P
 from luchina.compiler.device import compile_for
-from luchina.compiler.targets import groups, product, product_kernel, ptx
+from luchina.compiler.targets import groups, product, product_kernel, ptx, singles
 from luchina.runtime import cuda
 
 
@@ -181,3 +181,28 @@ def test_inputs_that_begin_anywhere(dtype):
         (result,) = executable.run(windows)
         got = np.frombuffer(device.download(result), dtype).reshape(want.shape)
         np.testing.assert_allclose(got, want, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int64", "uint8"])
+@pytest.mark.parametrize("shape", [(6, 48), (5, 7), (3, 4, 16)])
+def test_items_with_adjacent_elements(shape, dtype, monkeypatch):
+    """Sixteen bytes at once where all arrays allow it; other shapes one by one."""
+    monkeypatch.setattr(singles, "ENOUGH", 1)
+    x, row = P.input(0, shape, dtype), P.input(1, shape[-1:], dtype)
+    wide = P.expand(P.reshape(row, (1,) * (len(shape) - 1) + shape[-1:]), shape)
+    turned = P.permute(
+        P.input(2, (*shape[:-2], shape[-1], shape[-2]), dtype),
+        (*range(len(shape) - 2), -1 % len(shape), -2 % len(shape)),
+    )
+    arrays = [programs.data(n.shape, dtype, i) for i, n in enumerate((x, row, turned.inputs[0]))]
+    small = P.cast(P.binary("lt", x, wide), "float32")
+    with installed(Driver()) as driver:
+        programs.check([P.binary("maximum", P.binary("add", x, wide), x), small], arrays[:2])
+        programs.check([P.binary("add", x, turned)], arrays)
+        programs.check([P.pad(x, [1] * len(shape), [2] * len(shape), 1)], arrays[:1])
+    assert any(".v4." in name or ".v2." in name for name in driver.issued) == (shape != (5, 7))
+
+
+def test_random_graphs_with_adjacent_elements(monkeypatch):
+    monkeypatch.setattr(singles, "ENOUGH", 1)
+    programs.test_random_graphs()

@@ -8,7 +8,8 @@ is kept in scratch memory that can be computed again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from math import prod
+from typing import Any, Protocol, cast
 
 from luchina.compiler.build import KernelInfo
 from luchina.compiler.contract import ContractionGroup
@@ -22,7 +23,7 @@ from luchina.compiler.prims import Node
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
 from luchina.compiler.target import Target
-from luchina.compiler.targets import groups, product
+from luchina.compiler.targets import groups, product, singles
 from luchina.compiler.task import Task, Window
 
 
@@ -55,13 +56,14 @@ class DeviceLoops(LoopBuilder):
 
     def _task(self, spec: LoopSpec, extents: list[int], records: list[int], operands: Any, scratch: int) -> Task:
         task = super()._task(spec._replace(keep=()), extents, records, operands, 0)
-        items = 1
-        for extent in extents[: spec.outer]:
-            items *= extent
-        task.params[:HEADER] = [items, 1, 1]
+        spec = spec._replace(keep=())
+        scheduler = cast(DeviceScheduler, self.scheduler)
+        wide = scheduler.aligned and scheduler.target.arch == "nvptx64"
+        lanes = singles.lanes_for(spec, extents, task.params) if wide else 1
+        items = prod(extents[: spec.outer]) // lanes
+        task.params[:HEADER] = [items, 1, lanes]
         task.blocks = items
-        if groups.fits(spec, extents):
-            task.kernel = groups.rows_kernel(spec._replace(keep=()))
+        task.kernel = groups.rows_kernel(spec) if groups.fits(spec, extents) else singles.kernel(spec, lanes)
         return task
 
 

@@ -521,7 +521,7 @@ class Writer:
         if lane_class == "1" and index is None and (mask is None or self.masks):
             pointer = e.gep(element, self.pointers[a], at)
             if mask is None:
-                raw = e.load(wide, pointer, ITEMSIZE[dtype])
+                raw = e.load(wide, pointer, self.alignment(dtype, lanes))
             else:
                 raw = e.call(
                     wide,
@@ -555,6 +555,10 @@ class Writer:
             raw = e.select(holds, raw, e.const(wide, 0))
         return from_storage(e, dtype, raw)
 
+    def alignment(self, dtype: str, lanes: int) -> int:
+        """What is known of the address of ``lanes`` adjacent elements, in bytes."""
+        return ITEMSIZE[dtype]
+
     def shuffle(self, a: Operand, b: Operand, lanes: list[int]) -> Operand:
         mask = ", ".join(f"i32 {lane}" for lane in lanes)
         return self.e.inst(a.type, f"shufflevector {a}, {b}, <{len(lanes)} x i32> <{mask}>")
@@ -571,7 +575,7 @@ class Writer:
             e.store(raw, pointer, size)
         elif access.vector == "1":
             if group.mask is None:
-                e.store(raw, pointer, size)
+                e.store(raw, pointer, self.alignment(access.dtype, lanes_of(raw.type)))
             else:
                 e.call("void", f"llvm.masked.store.{mangle(raw.type)}.p0", raw, pointer, group.mask)
         elif access.vector == "2" and self.masks:
