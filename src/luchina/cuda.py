@@ -7,28 +7,23 @@ being asked.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from luchina import devices, random
+from luchina.runtime import accelerators
 from luchina.runtime.caching import OutOfMemoryError
 
 if TYPE_CHECKING:
+    from luchina import Tensor
     from luchina.runtime import cuda as runtime
 
 __all__ = ["Event", "OutOfMemoryError", "Stream", "device_count", "is_available"]
 
 
-class _Chosen(threading.local):
-    """The calling thread's current device."""
-
-    index = 0
-
-
-_chosen = _Chosen()
 _met: dict[int, runtime.CUDA] = {}
 
 
@@ -36,14 +31,14 @@ def _find(name: str, what: Any = None) -> runtime.CUDA:
     """The device that an argument names: a number, a ``luchina.device`` or its text, or None for the current one."""
     index = what
     if what is None:
-        index = _chosen.index
+        index = devices.current.cuda
     elif not isinstance(what, int) or isinstance(what, bool):
         named = what if isinstance(what, devices.device) else devices.device(what)
         if named.type != "cuda":
             raise ValueError(f"Expected a cuda device, but got: {named}")
-        index = _chosen.index if named.index is None else named.index
+        index = devices.current.cuda if named.index is None else named.index
     if index < 0:
-        index = _chosen.index
+        index = devices.current.cuda
     found = _met.get(index)
     if found is None:
         try:
@@ -67,13 +62,7 @@ def is_available() -> bool:
 
 def device_count() -> int:
     """How many GPUs there are; 0 without a driver or ``cuda-bindings``."""
-    try:
-        devices.resolve("cuda")
-    except RuntimeError:
-        return 0
-    from luchina.runtime import cuda as runtime
-
-    return len(runtime.devices())
+    return accelerators.count("cuda")
 
 
 def is_initialized() -> bool:
@@ -118,7 +107,7 @@ def current_device() -> int:
 
 def set_device(device: Any) -> None:
     """Choose the GPU that is meant where none is named; a negative number changes nothing."""
-    _chosen.index = _find("set_device", device).index
+    devices.current.cuda = _find("set_device", device).index
 
 
 class device:  # named as in PyTorch
@@ -128,11 +117,11 @@ class device:  # named as in PyTorch
         self._index = _find("device", device).index
 
     def __enter__(self) -> None:
-        self._before = _chosen.index
-        _chosen.index = self._index
+        self._before = devices.current.cuda
+        devices.current.cuda = self._index
 
     def __exit__(self, *exception: object) -> None:
-        _chosen.index = self._before
+        devices.current.cuda = self._before
 
 
 def get_device_name(device: Any = None) -> str:
@@ -237,55 +226,64 @@ def ipc_collect() -> None:
     _find("ipc_collect")
 
 
-# ---- random numbers: a GPU's are drawn by the CPU's generator, and so are the same wherever a tensor lies
+# ---- random numbers
+
+
+def _generator(name: str, device: Any = None) -> Any:
+    """The generator of a GPU."""
+    from luchina import device_generator
+
+    return device_generator.default(devices.resolve(f"cuda:{_find(name, device).index}"))
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the generator that a GPU's numbers come from, which is the CPU's; nothing where there is no GPU."""
+    """Seed the current GPU's generator; nothing where there is no GPU."""
     seed = int(seed)
     if is_available():
-        random.manual_seed(seed)
+        _generator("manual_seed").manual_seed(seed)
 
 
-manual_seed_all = manual_seed
+def manual_seed_all(seed: int) -> None:
+    """Seed every GPU's generator; nothing where there are none."""
+    seed = int(seed)
+    for index in range(device_count()):
+        _generator("manual_seed_all", index).manual_seed(seed)
 
 
 def seed() -> None:
-    """Seed the generator at random; nothing where there is no GPU."""
-    if is_available():
-        random.seed()
+    """Seed the current GPU's generator with a number that cannot be predicted."""
+    manual_seed(int.from_bytes(os.urandom(8), "little"))
 
 
-seed_all = seed
+def seed_all() -> None:
+    """Seed every GPU's generator with one number that cannot be predicted."""
+    manual_seed_all(int.from_bytes(os.urandom(8), "little"))
 
 
 def initial_seed() -> int:
-    """The seed of the generator."""
-    _find("initial_seed")
-    return random.initial_seed()
+    """The seed of the current GPU's generator."""
+    return _generator("initial_seed").initial_seed()
 
 
-def get_rng_state(device: Any = None) -> Any:
-    """The state of the generator."""
-    _find("get_rng_state", device)
-    return random.get_rng_state()
+def get_rng_state(device: Any = None) -> Tensor:
+    """The state of a GPU's generator, 16 bytes."""
+    return random.state_tensor(_generator("get_rng_state", device))
 
 
-def get_rng_state_all() -> list[Any]:
-    """The state of the generator, for each GPU."""
+def get_rng_state_all() -> list[Tensor]:
+    """The states of all GPUs' generators."""
     return [get_rng_state(index) for index in range(device_count())]
 
 
-def set_rng_state(new_state: Any, device: Any = None) -> None:
-    """Set the state of the generator."""
-    _find("set_rng_state", device)
-    random.set_rng_state(new_state)
+def set_rng_state(new_state: Tensor, device: Any = None) -> None:
+    """Put back the state of a GPU's generator."""
+    _generator("set_rng_state", device).set_state(bytes(new_state.tolist()))
 
 
-def set_rng_state_all(new_states: list[Any]) -> None:
-    """Set the state of the generator to that of the first GPU."""
-    for state in new_states[:1]:
-        set_rng_state(state)
+def set_rng_state_all(new_states: Iterable[Tensor]) -> None:
+    """Put back the states of all GPUs' generators."""
+    for index, state in enumerate(new_states):
+        set_rng_state(state, index)
 
 
 # ---- streams
@@ -406,13 +404,13 @@ def stream(stream: Stream | None) -> Iterator[None]:
         return
     _run_recorded()
     found = stream._stream._device
-    before, index = found.stream, _chosen.index
-    found.stream, _chosen.index = stream._stream, found.index
+    before, index = found.stream, devices.current.cuda
+    found.stream, devices.current.cuda = stream._stream, found.index
     try:
         yield
         _run_recorded()
     finally:
-        found.stream, _chosen.index = before, index
+        found.stream, devices.current.cuda = before, index
 
 
 def __getattr__(name: str) -> Any:

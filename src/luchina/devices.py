@@ -87,6 +87,12 @@ class _Default(threading.local):
     device: device = CPU
 
 
+class Current(threading.local):
+    """The numbers that are meant where a kind is named without one; each thread has its own."""
+
+    cuda = 0
+
+
 class _Entered(threading.local):
     """The defaults that ``with device(...)`` blocks will put back."""
 
@@ -96,6 +102,7 @@ class _Entered(threading.local):
 
 _default = _Default()
 _entered = _Entered()
+current = Current()
 _known: dict[tuple[str, int], device] = {}
 
 
@@ -114,7 +121,10 @@ def resolve(what: Any) -> device:
     wanted = what if isinstance(what, device) else device(what)
     if wanted.type == "cpu":
         return CPU
-    place = (wanted.type, wanted.index or 0)
+    number = wanted.index
+    if number is None:
+        number = current.cuda if wanted.type == "cuda" else 0
+    place = (wanted.type, number)
     found = _known.get(place)
     if found is None:
         accelerators.accelerator(*place)

@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.fake_cuda import Driver, installed
 
 import luchina as torch
-from luchina import devices, nn
+from luchina import device_generator, devices, nn
 from luchina.graph import program
 from luchina.runtime import accelerators
 
@@ -18,8 +18,9 @@ from luchina.runtime import accelerators
 def driver(monkeypatch):
     """Two cards; what was remembered of others is put aside."""
     monkeypatch.setattr(devices, "_known", dict(devices._known))
+    monkeypatch.setattr(device_generator, "_defaults", {})
     monkeypatch.setattr(torch.cuda, "_met", {})
-    monkeypatch.setattr(torch.cuda._chosen, "index", 0)
+    monkeypatch.setattr(devices.current, "cuda", 0)
     monkeypatch.setattr(program, "_aside", {})
     accelerators.accelerator.cache_clear()
     program.clear()
@@ -178,13 +179,19 @@ def test_mixed_precision(driver):
     assert any(name.startswith("mma.sync") for name in driver.issued)
 
 
-def test_random_numbers_are_the_same_wherever_they_lie(driver):
-    torch.manual_seed(3)
-    want = torch.randn(5).tolist()
-    torch.cuda.manual_seed_all(3)
-    assert torch.randn(5, device="cuda").tolist() == want and torch.cuda.initial_seed() == 3
-    state = torch.cuda.get_rng_state()
-    again = torch.rand(4, device="cuda:1").tolist()
-    torch.cuda.set_rng_state(state)
-    assert torch.rand(4).tolist() == again
-    torch.cuda.set_rng_state_all(torch.cuda.get_rng_state_all())
+def test_random_numbers_are_those_of_pytorch_on_cuda(driver):
+    torch.cuda.manual_seed_all(0)
+    assert torch.cuda.initial_seed() == 0
+    first = torch.rand(4, device="cuda").tolist()
+    assert [f"{x:.4f}" for x in first] == ["0.3990", "0.5167", "0.0249", "0.9401"]
+    assert torch.rand(4, device="cuda:1").tolist() == first
+    states = torch.cuda.get_rng_state_all()
+    again = torch.rand(4, device="cuda").tolist()
+    assert again != first and len(states) == 2
+    torch.cuda.set_rng_state_all(states)
+    assert torch.rand(4, device="cuda").tolist() == again
+    with torch.cuda.device(1):
+        torch.cuda.manual_seed(0)
+        assert torch.rand(4, device="cuda").tolist() == first and torch.ones(1).cuda().device.index == 1
+    torch.cuda.seed_all()
+    assert torch.cuda.initial_seed() not in (0, 1) and torch.cuda.seed() is None
