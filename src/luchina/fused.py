@@ -136,6 +136,7 @@ def apply(
                 storage = target._storage
                 if storage.value.shape == value.shape and not storage.value.needs_grad and value.dtype is target._dtype:
                     storage.set(value)
+                    target._value = value  # in place of what it showed before, whose memory is free with that
                     target._counter.version += 1
                 else:
                     target._replace(wrap_value(value))

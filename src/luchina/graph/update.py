@@ -43,7 +43,7 @@ def show_one(tensor: Any, buffer: Buffer) -> None:
     storage = tensor._storage
     value = storage.value
     if buffer is not value.buffer:
-        storage.value = from_buffer(buffer, value.shape, value.dtype)
+        storage.value = tensor._value = from_buffer(buffer, value.shape, value.dtype)
     storage.generation += 1
     tensor._counter.version += 1
 
@@ -82,7 +82,7 @@ def own_memory(tensor: Any) -> Buffer | None:
     if getrefcount(buffer) > holders or buffer.is_external:
         fresh = allocate(buffer.nbytes)
         ctypes.memmove(fresh.ptr, buffer.ptr, value.size * value.dtype.itemsize)
-        storage.value = from_buffer(fresh, value.shape, value.dtype)
+        storage.value = tensor._value = from_buffer(fresh, value.shape, value.dtype)  # nothing shows the old memory
         storage.generation += 1
         return fresh
     return buffer

@@ -97,6 +97,8 @@ def _allocate(nbytes: int, spare: float = 1.25) -> Buffer:
             ptr = _pool[size].pop()
             _pooled -= size
         else:
+            if spare > 2:  # the memory of runs has to grow: what it had goes back first
+                _give_back(size // 2)
             ptr = _from_system(nbytes, size)
     _in_use += size
     if _in_use > _peak:
@@ -111,6 +113,20 @@ def _larger(size: int, spare: float) -> int:
     """The least size of a block that is kept and at least as large; 0 if that is more than ``spare`` times as much."""
     fitting = [kept for kept, blocks in _pool.items() if blocks and size <= kept <= spare * size]
     return min(fitting, default=0)
+
+
+def _give_back(size: int) -> None:
+    """Return the blocks that are kept and at least so large to the system."""
+    global _pooled
+    free = _c_library()[1]
+    for kept, blocks in list(_pool.items()):
+        while kept >= size and blocks:
+            try:
+                ptr = blocks.pop()
+            except IndexError:
+                break
+            _pooled -= kept
+            free(ptr)
 
 
 def _allocate_guarded(nbytes: int) -> Buffer:
@@ -191,16 +207,7 @@ def _c_library() -> tuple[Any, Any, Any]:
 
 def empty_cache() -> None:
     """Give the pool's unused blocks back to the system."""
-    global _pooled
-    free = _c_library()[1]
-    for size, blocks in list(_pool.items()):
-        while blocks:
-            try:
-                ptr = blocks.pop()
-            except IndexError:
-                break
-            _pooled -= size
-            free(ptr)
+    _give_back(0)
 
 
 def memory_allocated() -> int:
