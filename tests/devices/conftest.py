@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import luchina
@@ -19,6 +21,8 @@ def _why_not() -> str:
 def where() -> luchina.device:
     """An OpenCL device."""
     reason = _why_not()
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(f"in CI an OpenCL device has to be there: {reason}")
     if reason:
         pytest.skip(reason)
     return luchina.devices.resolve("opencl")
