@@ -93,6 +93,8 @@ _LAZY = (
     "utils",
     "random",
     "cuda",
+    "opencl",
+    "accelerator",
     "amp",
     "backends",
     "fused",

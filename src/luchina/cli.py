@@ -35,7 +35,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of split, weights and shuffling.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = Path("runs"),
-    device: Annotated[str, typer.Option(help="Where to train.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to train: cpu, opencl, cuda, cuda:1 …")] = "cpu",
 ) -> None:
     """Train a small convolutional network on handwritten digits."""
     from luchina.commands.demo import run
@@ -110,7 +110,7 @@ def info() -> None:
 
     import luchina
     from luchina.compiler.target import host
-    from luchina.runtime import cache
+    from luchina.runtime import accelerators, cache
 
     target = host()
     size = sum(size for _, size, _ in cache.entries())
@@ -119,7 +119,7 @@ def info() -> None:
         ("Python", platform.python_version()),
         ("target", f"{target.name} ({target.vector_bits}-bit vectors)"),
         ("threads", luchina.get_num_threads()),
-        ("devices", "cpu"),
+        *zip(["devices", *[""] * 99], accelerators.descriptions()),
         ("kernel cache", f"{cache.directory() or 'off'} ({size / 1e6:.1f} MB)"),
     ]
     for name, value in rows:

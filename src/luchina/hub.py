@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from luchina import devices, dtypes
-from luchina.creation import from_array
+from luchina.creation import from_array, moved
 from luchina.serialization.atomic import replacing
 from luchina.tensor import Tensor
 
@@ -60,7 +60,7 @@ def save_file(
 
 def load_file(path: str | os.PathLike[str], device: Any = "cpu") -> dict[str, Tensor]:
     """The tensors of a safetensors file; RuntimeError for one that is damaged or something else."""
-    devices.resolve(device)
+    where = devices.resolve(device)
     safetensors = package()
     with open(path, "rb") as file:
         data = file.read()
@@ -74,5 +74,5 @@ def load_file(path: str | os.PathLike[str], device: Any = "cpu") -> dict[str, Te
         if d is None:
             raise RuntimeError(f"tensor '{name}' of {os.fspath(path)} has dtype {entry['dtype']}, which luchina lacks")
         array = np.frombuffer(entry["data"], d.numpy).reshape(entry["shape"])
-        result[name] = from_array(array, d)
+        result[name] = moved(from_array(array, d), where)
     return result

@@ -218,3 +218,57 @@ def test_saved_constants_go_with_any_device(where: torch.device) -> None:
     y.sum().item()
     y.sum().backward()
     assert x.grad.tolist() == [[2.0, 2.0], [2.0, 2.0]]
+
+
+def test_what_programs_ask(where: torch.device) -> None:
+    assert torch.opencl.is_available() and torch.opencl.device_count() >= 1 and torch.opencl.why_not() == ""
+    assert torch.opencl.get_device_name(0) == torch.opencl.get_device_name(where)
+    with pytest.raises(ValueError, match="Expected an opencl device, but got: cpu"):
+        torch.opencl.synchronize("cpu")
+    state = torch.opencl.get_rng_state()
+    first = torch.rand(3, device=where).tolist()
+    torch.opencl.set_rng_state(state)
+    assert torch.rand(3, device=where).tolist() == first
+    torch.opencl.manual_seed(0)
+    assert f"{torch.rand(1, device=where).item():.4f}" == "0.3990"
+    kind = torch.accelerator.current_accelerator()
+    assert torch.accelerator.is_available() and kind is not None and torch.ones(1, device=kind).device.index == 0
+    torch.accelerator.synchronize()
+    torch.opencl.synchronize()
+
+
+def test_safetensors_go_where_they_are_wanted(where: torch.device, tmp_path: object) -> None:
+    from luchina import hub
+
+    hub.save_file({"x": torch.arange(3.0, device=where)}, tmp_path / "x.safetensors")
+    loaded = hub.load_file(tmp_path / "x.safetensors", device="opencl")
+    assert loaded["x"].device is where and loaded["x"].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_a_batch_of_a_device(where: torch.device) -> None:
+    data = torch.utils.data.TensorDataset(torch.arange(6.0, device=where).reshape(3, 2), torch.arange(3))
+    for x, y in torch.utils.data.DataLoader(data, batch_size=2):
+        assert x.device is where and y.device.type == "cpu"
+        assert x[:, 0].tolist() == [2.0 * i for i in y.tolist()]
+    with torch.device(where):
+        order = [y for _, y in torch.utils.data.DataLoader(data, shuffle=True)]
+    assert sorted(y.item() for y in order) == [0, 1, 2]
+
+
+def test_threads_record_for_devices_of_their_own(where: torch.device) -> None:
+    import threading
+
+    found: dict[str, float] = {}
+
+    def run(name: str, device: object) -> None:
+        x = torch.ones(50, device=device)
+        for _ in range(20):
+            x = x * 1.01
+        found[name] = x.sum().item()
+
+    threads = [threading.Thread(target=run, args=(f"{d}{i}", d)) for d in ("cpu", "opencl") for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 and all(value == pytest.approx(50 * 1.01**20, rel=1e-5) for value in found.values())

@@ -70,6 +70,13 @@ def present() -> str:
     return ", ".join(repr(name) for name in ("cpu", *names))
 
 
+def descriptions() -> list[str]:
+    """The devices of this machine with what they are, for people."""
+    return ["cpu"] + [
+        f"{kind}:{number}: {accelerator(kind, number).description}" for kind in MODULES for number in range(count(kind))
+    ]
+
+
 @functools.cache
 def _module(kind: str) -> Any:
     try:
