@@ -168,7 +168,7 @@ def overwrite(
     As ``apply``, but nothing is recorded for the members: their storages change when the program has run. ``written``
     is called then. What cannot be written over (pending, shared, a part of a storage, on an accelerator) is replaced.
     """
-    buffers = None if present.accelerators else own(members.tensors)
+    buffers = own(members.tensors)
     if buffers is None:
         rows = [(row[0], gradient, *row[1:]) for row, gradient in zip(members.rows, gradients)]
         apply(update, rows, members.rows, scalars, options)

@@ -272,3 +272,18 @@ def test_threads_record_for_devices_of_their_own(where: torch.device) -> None:
     for thread in threads:
         thread.join()
     assert len(found) == 4 and all(value == pytest.approx(50 * 1.01**20, rel=1e-5) for value in found.values())
+
+
+def test_a_step_on_the_cpu_beside_pending_values_of_a_device(where: torch.device) -> None:
+    """The optimizer writes over its parameters where they lie: what a device still has to read is read before."""
+    x = torch.ones(3, device=where)
+    w = torch.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = torch.optim.SGD([w], lr=1.0)
+    for _ in range(3):
+        before = w.detach().sum().item()
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        y = x * w.detach().sum()
+        optimizer.step()
+        assert y.tolist() == [before] * 3
+    assert w.tolist() == [-1.0, -2.0]

@@ -98,6 +98,11 @@ def _realize(values: Iterable[Value]) -> None:
             seen.add(value)
             targets.append(value)
     updates = recording.updates
+    if updates and present.accelerators:
+        there = [value for value in targets if value.device not in (CPU, None)]
+        if there:
+            _run(there)  # before anything that they read is written over
+            targets = [value for value in targets if value.buffer is None]
     if targets or updates:
         try:
             _run(targets, updates)
