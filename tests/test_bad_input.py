@@ -264,7 +264,7 @@ def test_parameters_that_occur_twice_are_refused():
 
 
 INTERRUPTED = """
-    import faulthandler, time
+    import faulthandler, signal, time
     faulthandler.dump_traceback_later(60, exit=True)
     import luchina as torch
     from luchina import nn
@@ -284,13 +284,23 @@ INTERRUPTED = """
 
     for _ in range(5):
         first = step().item()
+    stepping = False
+
+    def interrupt(number, frame):
+        if stepping:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     print("ready", flush=True)
     hits, steps, until = 0, 0, time.time() + 4
     while time.time() < until:
         try:
+            stepping = True
             step()
+            stepping = False
             steps += 1
         except KeyboardInterrupt:
+            stepping = False
             hits += 1
     for _ in range(20):
         last = step().item()

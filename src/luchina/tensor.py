@@ -26,6 +26,7 @@ from luchina.ops.pointwise import cast
 from luchina.ops.transfer import follow, to_device
 from luchina.runtime.accelerators import on_host
 from luchina.runtime.accelerators import window as memory_part
+from luchina.runtime.buffers import as_numpy
 from luchina.shape import Size
 from luchina.storage import Counter, InferenceCounter, Storage
 
@@ -712,17 +713,15 @@ class Tensor:
     def _array(self) -> Any:
         """The numbers as a host array that shares the tensor's memory (bfloat16 as uint16), or is a copy of what a
         device holds."""
-        import numpy as np
-
-        from luchina.runtime.buffers import as_numpy
-
-        value = self._storage.realize()
-        assert value.buffer is not None
-        flat = as_numpy(on_host(value.buffer), self._dtype.name, (value.size,))
-        if not self.numel():
-            return np.empty(self._shape, self._dtype.numpy)
+        value = self._storage.value
+        buffer = on_host(value.buffer if value.buffer is not None else self._storage.realize().buffer)
         step = self._dtype.itemsize
-        return np.lib.stride_tricks.as_strided(flat[self._offset :], self._shape, [s * step for s in self._strides])
+        if self._dense:
+            return as_numpy(buffer, self._dtype.name, self._shape, None, self._offset * step)
+        if not self.numel():
+            return as_numpy(buffer, self._dtype.name, self._shape)
+        strides = tuple([s * step for s in self._strides])
+        return as_numpy(buffer, self._dtype.name, self._shape, strides, self._offset * step)
 
     def item(self) -> float | int | bool:
         """The only element, as a Python number."""
@@ -748,7 +747,7 @@ class Tensor:
             return self.detach().to("cpu", copy=True).numpy()
         if self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if self.device is not CPU:
+        if present.accelerators and self.device is not CPU:
             raise TypeError(
                 f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                 "memory first."
@@ -758,14 +757,11 @@ class Tensor:
         return self._shared_array()
 
     def _shared_array(self) -> Any:
-        if self.device is not CPU:
+        if present.accelerators and self.device is not CPU:
             raise NotImplementedError(f"memory of {self.device} cannot be shared yet: copy it with Tensor.cpu() first")
         program.realize((self._storage.value,))  # whatever was recorded reads the numbers of before
         array = self._array()
-        holder = array
-        while getattr(holder, "base", None) is not None:
-            holder = holder.base
-        self._storage.export(holder)
+        self._storage.export(array.base)
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from luchina.compiler import jit
 from luchina.compiler.attention.plan import choose_layouts
@@ -13,6 +14,7 @@ from luchina.compiler.recompute import recompute
 from luchina.compiler.schedule import Scheduler
 from luchina.compiler.simplify import simplify
 from luchina.compiler.task import Task
+from luchina.dispatch.exchange import Exchangeable
 from luchina.runtime.buffers import GUARDED, Buffer, allocate
 from luchina.runtime.program import KernelCall, Program
 
@@ -26,6 +28,7 @@ def compile(outputs: Sequence[Node], donated: Collection[int] = ()) -> Executabl
     return Executable(scheduler)
 
 
+LONG = 20_000  # estimated nanoseconds from which on other Python threads go on while a program runs
 SMALL_ARENA = 1 << 16  # bytes of an arena that may be any block of its size
 
 
@@ -85,78 +88,125 @@ class Executable:
         ]
         self._program = Program(calls, len(scheduler.storages))
         offsets, self.arena_bytes = plan_arena(tasks) if not GUARDED else ({}, 0)
-        self._outputs: list[tuple[int, int]] = []
-        self._taken: list[tuple[int, int]] = []
-        self._inputs: list[tuple[int, int]] = []
-        self._temps: list[tuple[int, int]] = []
-        self._table = [0] * len(scheduler.storages)
-        self._placed = 0, self._table  # where the arena lay in the last run, and the table with the temporaries there
-        self._results: list[int] = [storage.slot for storage in scheduler.results]
-        self._scalars_slot = -1
+        # The run-time scalars, each as float64, as int64, or as both, whichever the kernels read.
+        places = scheduler.scalar_places
+        self._floats = (ctypes.c_double * len(places))()
+        self._integers = (ctypes.c_int64 * len(places)).from_buffer(self._floats)
+        inputs: list[int] = []
+        outputs: list[int] = []
+        taken: list[int] = []
+        temporaries: list[int] = []
+        scalars, codes = -1, {}
         for storage in scheduler.storages:
             if storage.kind == "input":
-                self._inputs.append((storage.slot, storage.index))
+                inputs += storage.slot, storage.index
             elif storage.takes is not None:
-                self._taken.append((storage.slot, storage.takes.index))
+                codes[storage.slot] = -1 - storage.takes.index
+                taken += storage.slot, storage.takes.index
             elif storage.kind == "output" or (GUARDED and storage.kind == "temp"):
-                self._outputs.append((storage.slot, storage.nbytes))
+                codes[storage.slot] = len(outputs) // 2
+                outputs += storage.slot, storage.nbytes
             elif storage.kind == "temp":
-                self._temps.append((storage.slot, offsets.get(storage, 0)))
+                temporaries += storage.slot, offsets.get(storage, 0)
             else:
-                self._scalars_slot = storage.slot
-                self._scalars = _Scalars(scheduler.scalar_places)
+                scalars = storage.slot
+        self._plan = Plan(
+            slots=len(scheduler.storages),
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            taken=tuple(taken),
+            temporaries=tuple(temporaries),
+            arena=self.arena_bytes,
+            scalars=scalars,
+            places=tuple(n for (index, held), place in places.items() for n in (place, index, int(held == "float64"))),
+            numbers=ctypes.addressof(self._floats),
+            calls=self._program.address,
+            kernels=len(calls),
+            scratch=self._program.scratch,
+            results=tuple(codes[storage.slot] for storage in scheduler.results),
+            long=sum(task.cost for task in tasks) > LONG,
+            executable=self,
+        )
 
     def run(self, inputs: Sequence[Buffer], scalars: Sequence[float | int] = ()) -> list[Buffer]:
         """Buffers with the outputs: new ones, or donated inputs that were written over.
 
         ``inputs[i]`` is what ``prims.input(i, …)`` stands for.
         """
-        arena = None
-        if self.arena_bytes:
-            size = self.arena_bytes
-            arena = allocate(size) if size < SMALL_ARENA else allocate(size, spare=8)
-            start, table = self._placed
-            if start != arena.ptr:  # the same memory as in the last run, mostly
-                start, table = arena.ptr, self._table.copy()
-                for slot, offset in self._temps:
-                    table[slot] = start + offset
-                self._placed = start, table
-            table = table.copy()
-        else:
-            table = self._table.copy()
-        for slot, index in self._inputs:
-            table[slot] = inputs[index].ptr
-        buffers = {}
-        for slot, nbytes in self._outputs:
-            buffer = buffers[slot] = allocate(nbytes)
+        if self.profiling:
+            return self.run_by_python(inputs, scalars)
+        return execute(self._plan, list(inputs), list(scalars))
+
+    def run_by_python(self, inputs: Sequence[Buffer], scalars: Sequence[float | int]) -> list[Buffer]:
+        """``run``, which also takes the kernels' times if it is asked to."""
+        plan = self._plan
+        table = [0] * plan.slots
+        made = [allocate(nbytes) for nbytes in plan.outputs[1::2]]
+        for slot, buffer in zip(plan.outputs[::2], made):
             table[slot] = buffer.ptr
-        for slot, index in self._taken:
-            buffer = buffers[slot] = inputs[index]
-            table[slot] = buffer.ptr
-        if self._scalars_slot >= 0:
-            table[self._scalars_slot] = self._scalars.set(scalars)
+        for pairs in (plan.inputs, plan.taken):
+            for slot, index in zip(pairs[::2], pairs[1::2]):
+                table[slot] = inputs[index].ptr
+        if plan.arena:
+            block = arena(plan.arena)
+            for slot, offset in zip(plan.temporaries[::2], plan.temporaries[1::2]):
+                table[slot] = block.ptr + offset
+        if plan.scalars >= 0:
+            table[plan.scalars] = plan.numbers
+            for place, index, is_float in zip(plan.places[::3], plan.places[1::3], plan.places[2::3]):
+                if is_float:
+                    self._floats[place] = scalars[index]
+                else:
+                    self._integers[place] = int(scalars[index])
         if self.profiling:
             for kernel, time in zip(self.kernels, self._program.run_profiled(table), strict=True):
                 kernel.nanoseconds = time
         else:
             self._program.run(table)
-        return [buffers[slot] for slot in self._results]
+        return [made[code] if code >= 0 else inputs[-1 - code] for code in plan.results]
 
 
-class _Scalars:
-    """The run-time scalars in memory, each as float64, as int64, or as both, whichever the kernels read."""
+class Plan(NamedTuple):
+    """What a run needs to know, in numbers.
 
-    def __init__(self, places: dict[tuple[int, str], int]) -> None:
-        self._places = [(place, index, held == "float64") for (index, held), place in places.items()]
-        self._floats = (ctypes.c_double * len(places))()
-        self._integers = (ctypes.c_int64 * len(places)).from_buffer(self._floats)
-        self._address = ctypes.addressof(self._floats)
+    Attributes
+        slots: entries of the table of pointers that the kernels are given.
+        inputs, taken: pairs of an entry and the number of an input: read only, and written over as a result.
+        outputs: pairs of an entry and its bytes.
+        temporaries: pairs of an entry and its offset in the arena of ``arena`` bytes.
+        scalars: the entry of the run-time scalars, or -1.
+        places: triples of a scalar's place in the memory at ``numbers``, its number, and whether it is held as float64.
+        calls, kernels, scratch: the address of the kernels' calls, how many there are, and what memory a thread needs.
+        results: where each result is: number i of the new buffers, or ~i of the inputs.
+        long: other Python threads go on meanwhile.
+        executable: whose plan it is.
+    """
 
-    def set(self, scalars: Sequence[float | int]) -> int:
-        """Write them; gives their address."""
-        for place, index, is_float in self._places:
-            if is_float:
-                self._floats[place] = scalars[index]
-            else:
-                self._integers[place] = int(scalars[index])
-        return self._address
+    slots: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    taken: tuple[int, ...]
+    temporaries: tuple[int, ...]
+    arena: int
+    scalars: int
+    places: tuple[int, ...]
+    numbers: int
+    calls: int
+    kernels: int
+    scratch: int
+    results: tuple[int, ...]
+    long: bool
+    executable: Executable
+
+
+def arena(nbytes: int) -> Buffer:
+    """Memory for the temporaries of one run."""
+    return allocate(nbytes) if nbytes < SMALL_ARENA else allocate(nbytes, spare=8)
+
+
+def _execute(plan: Plan, inputs: list[Buffer], scalars: list[float | int]) -> list[Buffer]:
+    """Run a plan: the results' buffers."""
+    return plan.executable.run_by_python(inputs, scalars)
+
+
+execute = Exchangeable(_execute)  # until ``luchina.dispatch`` has compiled it

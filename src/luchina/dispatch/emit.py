@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from luchina.compiler.ir import Operand, module
-from luchina.dispatch import memory, step
+from luchina.dispatch import memory, run, step
 from luchina.dispatch.calls import EARLIER, STEPS
 from luchina.dispatch.writer import NULL, ObjectEmitter
 from luchina.graph.program import PENDING_LIMIT, PLAIN_LIMIT
@@ -35,7 +35,8 @@ _OBJECTS = (
     "__dict__", "epoch", "watched", "graded", "grad", "inference", "leaves", "several", "_read",
     "is_floating_point", "attrs", "key_of", "limit", "scalar_number",
     "Buffer", "one", "getrefcount", "own_memory", "show_one",
-    "memory", "pool", "_in_use", "_pooled", "_peak", "POOL_LIMIT",
+    "allocate", "arena", "run", "threads", "lock", "_pool", "acquire", "release", "address", "stride",
+    "pool_of", "list", "memory", "pool", "_in_use", "_pooled", "_peak", "POOL_LIMIT",
 )  # fmt: skip
 OWN = ("twin", "memo", "learn", "laid", "free")
 """What differs from one function to another."""
@@ -53,6 +54,8 @@ SLOTS = {
     "Storage": ("value", "generation", "owned_elsewhere", "lent", "_exports"),
     "Counter": ("version",),
     "Buffer": ("_size", "nbytes", "owner", "ptr"),
+    "Update": ("tensors", "value", "written"),
+    "Pack": ("buffers", "numbers"),
     "Op": ("vjp",),
     "Anywhere": ("threads",),
 }  # fmt: skip
@@ -544,4 +547,5 @@ def _find_object(e: ObjectEmitter, mapping: Operand, key: Operand, fail: str) ->
 _FUNCTIONS = (
     *(_new, _value, _number, _shown, _watch, _key, _call, _record, _wrap),
     *(step.own, step.show, memory.allocate, memory.release),
+    *(run.gather, run.signature, run.execute, run.fill),
 )

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from luchina import tensor as face
-from luchina.compiler import jit
+from luchina.compiler import build, jit
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.dispatch import calls, emit, objects
 from luchina.dispatch.exchange import Exchangeable
 from luchina.graph import program, update, value
-from luchina.runtime import buffers
+from luchina.runtime import buffers, threads
 from luchina.runtime.buffers import Buffer
 from luchina.storage import Counter, Storage
 
@@ -61,6 +61,8 @@ def _offsets() -> dict[tuple[str, str], int]:
         "Storage": Storage,
         "Counter": Counter,
         "Buffer": Buffer,
+        "Update": update.Update,
+        "Pack": value.Pack,
         "Op": value.Op,
         "Anywhere": Anywhere,
     }
@@ -117,10 +119,15 @@ def _shared() -> dict[str, Any]:
         "getrefcount": sys.getrefcount,
         "own_memory": update.own_memory,
         "show_one": update.show_one,
+        "allocate": buffers.allocate,
+        "arena": build.arena,
+        "run": threads.run_address(),
+        "threads": vars(threads),
+        "pool_of": threads.pool,
         "memory": vars(buffers),
         "pool": buffers._pool,
     }
-    given |= {each.__name__: each for each in (object, int, float, bool, str, tuple)}
+    given |= {each.__name__: each for each in (object, int, float, bool, str, tuple, list)}
     given |= {str(each): each for each in (None, True, False)}
     return given
 
@@ -156,8 +163,9 @@ def install() -> bool:
     value.record.exchange(record)
     setattr(face.Tensor, "__hash__", objects.method(id))
     places = {"wrap": face.wrap_value, "own": update.own, "show": update.show}
+    places |= {"gather": program.gather, "signature": program.signature, "fill": program.fill}
     if not buffers.GUARDED:
-        places["allocate"] = buffers.allocate
+        places |= {"allocate": buffers.allocate, "execute": build.execute}
         release = objects.function("__del__", _addresses["release"], _context(buffers.Buffer.__del__))
         setattr(buffers.Buffer, "__del__", objects.method(release))
     for name, place in places.items():

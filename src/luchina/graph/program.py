@@ -17,8 +17,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.devices import CPU, device, present
+from luchina.dispatch.exchange import Exchangeable
 from luchina.graph.value import OUT, PICK, Pack, Value, key_of, recording, too_large
-from luchina.runtime.buffers import Buffer, NoMemory, no_memory
+from luchina.runtime.buffers import Buffer, NoMemory, empty_cache, no_memory
 
 if TYPE_CHECKING:
     from luchina.compiler.prims import Node
@@ -83,20 +84,8 @@ def realize(values: Iterable[Value]) -> None:
 
 
 def _realize(values: Iterable[Value]) -> None:
-    values = [value for value in values if value.buffer is None]
-    targets: list[Value] = []
-    seen: set[Value] = set()
-    for reference in recording.watched:
-        holder = reference()
-        if holder is not None:
-            value = holder.value
-            if value.buffer is None and value not in seen:
-                seen.add(value)
-                targets.append(value)
-    for value in values:
-        if value not in seen:
-            seen.add(value)
-            targets.append(value)
+    values = list(values)
+    targets = gather(values)
     updates = recording.updates
     if updates and present.accelerators:
         there = [value for value in targets if value.device not in (CPU, None)]
@@ -104,17 +93,36 @@ def _realize(values: Iterable[Value]) -> None:
             _run(there)  # before anything that they read is written over
             targets = [value for value in targets if value.buffer is None]
     if targets or updates:
+        recording.updates = []  # before they are done: an interrupt must not leave them to be done twice
         try:
             _run(targets, updates)
         except NoMemory:
-            if not values or len(values) == len(targets):
+            recording.updates = updates
+            empty_cache()  # the compiler needs some too
+            wanted = [value for value in values if value.buffer is None]
+            if not wanted or len(wanted) == len(targets):
                 raise
-            _run(values)  # what nobody has asked for yet may wait for memory
+            _run(wanted)  # what nobody has asked for yet may wait for memory
             return
-        updates.clear()
     recording.watched.clear()
     recording.graded = 0
     recording.settle()
+
+
+def _gather(values: list[Value]) -> list[Value]:
+    """The pending Values of everything that was watched and is alive, then ``values``, each once."""
+    targets: dict[Value, None] = {}
+    for reference in recording.watched:
+        holder = reference()
+        if holder is not None and holder.value.buffer is None:
+            targets[holder.value] = None
+    for value in values:
+        if value.buffer is None:
+            targets[value] = None
+    return list(targets)
+
+
+gather = Exchangeable(_gather)  # until ``luchina.dispatch`` has compiled it
 
 
 def realize_only(value: Value) -> None:
@@ -189,19 +197,22 @@ def _saved(targets: list[Value]) -> list[Value]:
     return extra
 
 
-def _run(targets: list[Value], updates: Sequence[Update] = ()) -> None:
-    targets += _saved(targets)
-    signature = _signature(targets, updates)
-    program = _programs.get(signature)
+def _run(targets: list[Value], updates: list[Update] | None = None) -> None:
+    updates = updates or []
+    saved = _saved(targets)
+    if saved:
+        targets = targets + saved
+    key = signature(targets, updates)
+    program = _programs.get(key)
     new = program is None
     if program is None:
         program = _compile(targets, updates)
         if program is None:  # another thread computed something of this after it was recorded: it is a leaf by now
             recording.restart()
-            signature = _signature(targets, updates)
-            program = _programs.get(signature) or _compile(targets, updates)
+            key = signature(targets, updates)
+            program = _programs.get(key) or _compile(targets, updates)
             assert program is not None, "an expansion read memory of its own"
-        _programs[signature] = program
+        _programs[key] = program
         statistics["programs"] += 1
     leaves = recording.leaves
     buffers: list[Any] = [leaves[i].buffer for i in program.buffers]
@@ -213,11 +224,7 @@ def _run(targets: list[Value], updates: Sequence[Update] = ()) -> None:
     results = program.executable.run(buffers, scalars)
     statistics["runs"] += 1
     recording.restart()  # first, so that an interrupt among the next lines leaves no key that speaks of pending Values
-    for value, buffer in zip(targets, results):
-        value.buffer = buffer
-        if not value.needs_grad:
-            value.op = None
-            value.inputs = ()
+    fill(targets, results)
     at = len(targets)
     for update in updates:
         update.finish(results[at : at + len(update.tensors)])
@@ -226,6 +233,18 @@ def _run(targets: list[Value], updates: Sequence[Update] = ()) -> None:
         run = Run(targets, program, new)
         for observer in observers:
             observer(run)
+
+
+def _fill(targets: list[Value], results: list[Any]) -> None:
+    """Values that are computed hold their memory, and nothing else unless backward needs it."""
+    for value, buffer in zip(targets, results):
+        value.buffer = buffer
+        if not value.needs_grad:
+            value.op = None
+            value.inputs = ()
+
+
+fill = Exchangeable(_fill)  # until ``luchina.dispatch`` has compiled it
 
 
 def _signature(targets: Sequence[Value], updates: Sequence[Update]) -> tuple:
@@ -237,6 +256,9 @@ def _signature(targets: Sequence[Value], updates: Sequence[Update]) -> tuple:
     keys += [key_of(update.value) for update in updates]
     places = _written(updates)
     return (*keys, None, *[places.get(id(leaf.buffer)) for leaf in recording.leaves])
+
+
+signature = Exchangeable(_signature)  # until ``luchina.dispatch`` has compiled it
 
 
 def _written(updates: Sequence[Update]) -> dict[int, int]:

@@ -171,11 +171,30 @@ def _from_system(nbytes: int, size: int) -> int:
         empty_cache()
         code = aligned(ctypes.byref(block), ALIGNMENT, size) if size < 1 << 63 else 12
     if code or not block.value:
+        _give_up_reserve()
         raise no_memory(nbytes, code)
+    if not _reserve:
+        _keep_reserve()
     if huge and advise is not None:
         # Pages of 2 MB: one page fault where there would be 512. Advice only, so a refusal does not matter.
         advise(block, size, _ADVICE_HUGE_PAGES)
     return block.value
+
+
+RESERVE = 4 << 20
+"""Bytes that are asked for and not touched, so that Python has room to deal with the error when there are no more."""
+_reserve: list[int] = []
+
+
+def _keep_reserve() -> None:
+    block = ctypes.c_void_p()
+    if not _c_library()[0](ctypes.byref(block), ALIGNMENT, RESERVE) and block.value:
+        _reserve.append(block.value)
+
+
+def _give_up_reserve() -> None:
+    while _reserve:
+        _c_library()[1](_reserve.pop())
 
 
 class NoMemory(RuntimeError):
@@ -246,17 +265,8 @@ _TYPESTR = {
     "uint8": "|u1",
     "bool": "|b1",
 }
+_NUMPY = {name: np.dtype(code) for name, code in _TYPESTR.items()}
 ITEMSIZE = {name: int(code[2]) for name, code in _TYPESTR.items()}
-
-
-class _ArrayInterface:
-    """What numpy asks of an object that lends its memory; the array's ``base`` is this object."""
-
-    __slots__ = ("__array_interface__", "__weakref__", "buffer")
-
-    def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
-        self.buffer = buffer
-        self.__array_interface__ = interface
 
 
 def as_numpy(
@@ -269,14 +279,9 @@ def as_numpy(
         strides: in bytes; ``None`` for contiguous.
         offset: of the first element, in bytes.
     """
-    interface = {
-        "version": 3,
-        "typestr": _TYPESTR[dtype],
-        "shape": shape,
-        "strides": strides,
-        "data": (buffer.ptr + offset, False),
-    }
-    return np.asarray(_ArrayInterface(buffer, interface))
+    block: Any = (ctypes.c_ubyte * buffer.nbytes).from_address(buffer.ptr)
+    block.owner = buffer  # the array's ``base`` is the block
+    return np.ndarray(shape, _NUMPY[dtype], block, offset, strides)
 
 
 def from_numpy(array: np.ndarray) -> Buffer:

@@ -42,6 +42,10 @@ class Program:
     Args:
         calls: what to run.
         table_size: number of entries of the table of pointers that ``run`` is given.
+
+    Attributes:
+        address: of the list of calls, as the executor takes it.
+        scratch: bytes of private memory that each running thread needs.
     """
 
     def __init__(self, calls: Sequence[KernelCall], table_size: int) -> None:
@@ -50,7 +54,7 @@ class Program:
         for call in self.calls:
             if not 0 <= call.blocks < 1 << 32:
                 raise ValueError(f"a kernel call has 0 to 2**32 - 1 blocks, not {call.blocks}")
-        self._scratch = max((call.scratch for call in self.calls), default=0)
+        self.scratch = max((call.scratch for call in self.calls), default=0)
         words = executor.CALL_BYTES // 8
         self._params = array("q", [value for call in self.calls for value in call.params])
         self._calls: Any = (ctypes.c_int64 * (words * len(self.calls)))()
@@ -63,7 +67,8 @@ class Program:
             self._calls[entry + executor.CALL_MODE // 8] = mode
             at += len(call.params)
         self._pack = struct.Struct(f"{table_size}Q").pack
-        self._arguments = (ctypes.addressof(self._calls), len(self.calls))
+        self.address = ctypes.addressof(self._calls)
+        self._arguments = (self.address, len(self.calls))
 
     def run(self, table: list[int]) -> None:
         """Run every call on the buffers whose addresses ``table`` lists; returns when all is done.
@@ -75,14 +80,14 @@ class Program:
         """
         pointers = self._pointers(table)
         with threads.lock:
-            pool = threads.pool(self._scratch)
+            pool = threads.pool(self.scratch)
             threads.run_function()(pool.address, *self._arguments, pointers)
 
     def run_profiled(self, table: list[int]) -> list[int]:
         """``run``, and the nanoseconds that each call took."""
         pointers = self._pointers(table)
         with threads.lock:
-            pool = threads.pool(self._scratch)
+            pool = threads.pool(self.scratch)
             pool.profile(True)
             try:
                 threads.run_function()(pool.address, *self._arguments, pointers)

@@ -196,6 +196,11 @@ def _functions() -> dict[str, int]:
     return jit.load_module(executor.kernel())
 
 
+def run_address() -> int:
+    """Where the function is that ``run_function`` calls."""
+    return _functions()["run"]
+
+
 @functools.cache
 def run_function() -> Any:
     """``run(pool, calls, count, table)``: the whole program in one native call."""
