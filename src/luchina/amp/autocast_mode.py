@@ -10,11 +10,12 @@ from typing import Any
 from luchina import devices, dtypes
 from luchina.dtypes import bfloat16, dtype, float16
 from luchina.precision import LOWER, put_in_force, region, to_dtype
+from luchina.runtime import accelerators
 from luchina.tensor import Tensor
 
 # The 16-bit dtype that a region has unless told otherwise, on the other devices autocast knows. They are not there;
 # what is set for them is kept, so that programs which set it run.
-_FAST: dict[str, dtype] = {"cuda": float16, "xpu": float16, "mps": float16}
+_FAST: dict[str, dtype] = {"cuda": float16, "opencl": float16, "xpu": float16, "mps": float16}
 
 
 def _known(device_type: str) -> str:
@@ -24,17 +25,13 @@ def _known(device_type: str) -> str:
 
 
 def is_present(kind: str) -> bool:
-    """Whether a region of this device type does anything: on the CPU, and on CUDA where there is a card. A region is in
+    """Whether a region of this device type does anything: on the CPU, and where there is such a device. A region is in
     force for all that its thread computes, wherever."""
-    if kind != "cuda":
-        return kind == "cpu"
-    from luchina import cuda
-
-    return cuda.is_available()
+    return kind == "cpu" or accelerators.count(kind) > 0
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether ``autocast`` takes this device type: "cpu", and "cuda", "xpu", "mps", which are disabled where absent."""
+    """Whether ``autocast`` takes this device type: "cpu", and "cuda", "opencl", "xpu", "mps", disabled where absent."""
     kind = _known(device_type)
     return kind == "cpu" or kind in _FAST
 

@@ -12,13 +12,14 @@ import ctypes
 import functools
 import importlib
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.targets.spirv import SPIRV
 from luchina.runtime import cache
-from luchina.runtime.buffers import NoMemory
+from luchina.runtime.caching import OutOfMemoryError
 
 MAX_SCRATCH = 1 << 26
 """Bytes of scratch memory of all work items of a launch together."""
@@ -30,7 +31,7 @@ class NoDevice(RuntimeError):
     """There is no usable OpenCL device; the message says what is missing."""
 
 
-class OutOfMemory(NoMemory):
+class OutOfMemory(OutOfMemoryError):
     """The device cannot give as much memory."""
 
 
@@ -192,17 +193,19 @@ class OpenCL:
         cl = _opencl()
         digest = cache.digest(jit.environment(spirv.SPIRV), kernel.name, kernel.key, self.description)
         program = None
-        if (stored := cache.load(digest)) is not None:
-            try:
-                program = cl.Program(self._context, [self._device], [stored]).build()
-            except cl.Error:
-                program = None  # the driver's own form may change under the same version: make it again
-        if program is None:
-            try:
-                program = cl.Program(self._context, spirv.binary(kernel)).build()
-            except cl.Error as error:
-                raise RuntimeError(f"the driver of {self.name} refuses {kernel!r}: {error}") from None
-            cache.store(digest, program.get_info(cl.program_info.BINARIES)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers tell of each kernel that they vectorise
+            if (stored := cache.load(digest)) is not None:
+                try:
+                    program = cl.Program(self._context, [self._device], [stored]).build()
+                except cl.Error:
+                    program = None  # the driver's own form may change under the same version: make it again
+            if program is None:
+                try:
+                    program = cl.Program(self._context, spirv.binary(kernel)).build()
+                except cl.Error as error:
+                    raise RuntimeError(f"the driver of {self.name} refuses {kernel!r}: {error}") from None
+                cache.store(digest, program.get_info(cl.program_info.BINARIES)[0])
         made = self._kernels[kernel.key] = (cl.Kernel(program, ENTRY), getattr(kernel, "group", 1))
         return made
 
@@ -222,7 +225,12 @@ class OpenCL:
         with self._lock:
             entry.set_args(table._memory, params._memory, room._memory, *map(np.int64, (blocks, share, scratch)))
             local = None if group == 1 else (group,)
-            cl.enqueue_nd_range_kernel(self._queue, entry, (items * group,), local)
+            try:
+                cl.enqueue_nd_range_kernel(self._queue, entry, (items * group,), local)
+            except cl.MemoryError as error:
+                raise OutOfMemory(f"{self.name} out of memory at the start of a kernel ({error})") from None
+            except cl.Error as error:
+                raise RuntimeError(f"{self.name} does not start a kernel of {items * group} items: {error}") from None
 
     def use(self, buffer: Any) -> None:
         """Tell that what is launched next touches a buffer: there is one queue, in order."""
