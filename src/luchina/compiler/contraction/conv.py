@@ -318,7 +318,7 @@ def conv2d_weight(
 
 
 # Outputs of one input channel from which on products are faster than planes and taps.
-MANY_OUTPUTS = 4
+MANY_OUTPUTS = 6
 
 # Weights are read where they lie for results of at most so many columns: one image, late in a network.
 DIRECT_COLUMNS = 128

@@ -21,7 +21,7 @@ from luchina.compiler.body import from_storage, storage_type
 from luchina.compiler.contraction import lanes as v
 from luchina.compiler.contraction import lines
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
-from luchina.compiler.contraction.microkernel import multiply_add
+from luchina.compiler.contraction.microkernel import multiply_add, prefetch
 from luchina.compiler.contraction.spec import ACCUMULATE
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, module, vector
 from luchina.compiler.kernel import Kernel, kernel_name
@@ -33,6 +33,7 @@ Pair = tuple[int, int]
 
 ROWS = 4  # of outputs, summed together where there are several: they share what they read
 MOST_TAPS = 49
+AHEAD_BYTES = 3072  # lines of a plane are short runs, which no hardware foresees
 BAND_BYTES = 32 << 10  # of a plane in scratch, where several rows of outputs fit
 MOST_BYTES = 1 << 20
 
@@ -320,7 +321,9 @@ class _Fill(_Part):
 
         def read(j: Operand) -> Operand:
             columns = v.counting(e, j, lanes)
-            raw = v.masked_load(e, kind, e.gep(self.stored, source, j), e.icmp("ult", columns, e.splat(width, lanes)))
+            at = e.gep(self.stored, source, j)
+            prefetch(e, e.gep("i8", at, AHEAD_BYTES))
+            raw = v.masked_load(e, kind, at, e.icmp("ult", columns, e.splat(width, lanes)))
             return from_storage(e, self.dtype, raw)
 
         def shuffled(a: Operand, b: Operand, order: list[int]) -> Operand:
@@ -425,6 +428,10 @@ class _Plane(_Part):
                 e.gep(STORAGE_TYPE[dtype], start, column.index) if kind == "1" else start
                 for (dtype, kind), start in zip(spec.windows, starts, strict=True)
             ]
+            for (dtype, kind), start, step in zip(spec.windows, places, steps, strict=True):
+                for r in range(self.rows, 2 * self.rows):  # what the next rows will write and read
+                    if kind == "1":
+                        prefetch(e, e.gep(STORAGE_TYPE[dtype], start, e.mul(step, r)))
             left = e.sub(stop, column.index)
             whole = e.icmp("sge", left, e.i64(lanes))
             for complete in (True, False):
@@ -483,7 +490,9 @@ class _Weight(_Part):
             line = e.gep(self.stored, gradient, e.mul(row.index, self.p("g_h")))
             with e.loop(e.i64(0), self.p("S"), lanes, carry=row.carried) as column:
                 mask = v.below(e, e.sub(self.p("S"), column.index), lanes)
-                raw = v.masked_load(e, storage_type(self.dtype, lanes), e.gep(self.stored, line, column.index), mask)
+                at = e.gep(self.stored, line, column.index)
+                prefetch(e, e.gep("i8", at, AHEAD_BYTES))
+                raw = v.masked_load(e, storage_type(self.dtype, lanes), at, mask)
                 value = from_storage(e, self.dtype, raw)
                 for (a, b), total in zip(taps, column.carried, strict=True):
                     place = self.tap(0, a - lowest, b)

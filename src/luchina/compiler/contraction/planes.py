@@ -133,16 +133,25 @@ class PlaneKernel(Parts):
             column = self.param(e.add(self.p("shift_at"), shift.index))
             mine = e.add(first, self.param(e.add(self.p("remainder_at"), remainder.index)))
             place = e.add(e.mul(shift.index, self.p("remainders")), remainder.index)
-            self.lines(x, mine, column, part, count, e.gep(self.element, to, e.mul(place, self.p("plane"))))
+            asks = e.icmp("eq", shift.index, e.i64(0))
+            self.lines(x, mine, column, part, count, e.gep(self.element, to, e.mul(place, self.p("plane"))), asks)
 
     def most(self, a: Operand, b: Operand) -> Operand:
         return self.e.select(self.e.icmp("sgt", a, b), a, b)
 
     def lines(
-        self, x: Operand, row: Operand, column: Operand, part: tuple[Operand, Operand], count: Operand, to: Operand
+        self,
+        x: Operand,
+        row: Operand,
+        column: Operand,
+        part: tuple[Operand, Operand],
+        count: Operand,
+        to: Operand,
+        asks: Operand,
     ) -> None:
         """A part of ``count`` lines that begin at ``row``, ``column`` of x, for every channel. The last
-        vector of a line runs into the next line, whose first comes after it."""
+        vector of a line runs into the next line, whose first comes after it. If it ``asks``, memory of channels to
+        come is asked for."""
         e, lanes = self.e, self.lanes
         columns, h = self.p("S"), self.p("h")
 
@@ -158,20 +167,30 @@ class PlaneKernel(Parts):
         start = e.gep(self.stored, x, e.mul(e.add(row, e.mul(begin, h)), self.p("x_h")))
         x_step, x_c, c_plane = e.mul(h, self.p("x_h")), self.p("x_c"), self.p("c_plane")
         x_ahead = self.p("x_ahead")
+        single = e.bin("and", e.icmp("eq", count, e.i64(1)), e.icmp("slt", begin, end))
+        several = v.invert(e, single)
+
+        def copy(source: Operand, place: Operand, s: Operand, read: Callable[[Operand], Operand]) -> None:
+            e.store(read(source), place, 4)
+            if self.variant:
+                with e.when(asks):
+                    later = e.gep(self.stored, source, e.add(e.add(e.mul(s, self.step), column), x_ahead))
+                    for at in range(0, self.variant * lanes * ITEMSIZE[self.dtype], LINE):
+                        prefetch(e, e.gep("i8", later, at))
+
         with e.loop(e.i64(0), Operand("i64", "%count"), carry=[start, to]) as channel:
             x_row, plane = channel.carried
-            with e.loop(e.i64(0), e.add(last, 1), lanes) as chunk:
+            with e.when(single), e.loop(begins, ends, lanes) as chunk:
+                s = chunk.index
+                copy(x_row, e.gep(self.element, plane, s), s, self.reader(s, column))
+            with e.when(several), e.loop(e.i64(0), e.add(last, 1), lanes) as chunk:
                 s = e.add(begins, e.sub(last, chunk.index))
                 read = self.reader(s, column)
                 with e.loop(e.i64(0), begin, carry=[e.gep(self.element, plane, s)]) as line:
                     e.store(zero, line.carried[0], 4)
                     line.next = [e.gep(self.element, line.carried[0], columns)]
                 with e.loop(begin, end, carry=[x_row, line.carried[0]]) as line:
-                    e.store(read(line.carried[0]), line.carried[1], 4)
-                    if self.variant:
-                        later = e.gep(self.stored, line.carried[0], e.add(e.add(e.mul(s, self.step), column), x_ahead))
-                        for at in range(0, self.variant * self.lanes * ITEMSIZE[self.dtype], LINE):
-                            prefetch(e, e.gep("i8", later, at))
+                    copy(line.carried[0], line.carried[1], s, read)
                     line.next = [
                         e.gep(self.stored, line.carried[0], x_step),
                         e.gep(self.element, line.carried[1], columns),

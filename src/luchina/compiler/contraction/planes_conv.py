@@ -40,6 +40,9 @@ Pair = tuple[int, int]
 PLANE_BYTES = 192 << 10
 SUM_BYTES = 192 << 10
 
+# Tiles of shorter sums are written before a prefetch would have come.
+AHEAD_STEPS = 32
+
 BLOCK_COUNT = 16
 BLOCK_FLOPS = 400_000
 
@@ -118,10 +121,12 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
     flops = 2 * groups * out * images * rows * columns * channels * sum(map(len, p.phases))
     wanted = ceil(min(BLOCK_COUNT, ceil(flops / BLOCK_FLOPS)) / (groups * units))
     m_blocks = ceil(out / padded(min(out, 256 if c_blocks > 1 else out), mr))
-    n_blocks = max(ceil(n / max(nr, fit // nr * nr)), min(ceil(wanted / m_blocks), ceil(n / nr)))
+    # Blocks of columns copy lines ahead twice, blocks of rows copy everything twice.
+    narrowest = max(2 * nr, 2 * g.ahead * columns)
+    n_blocks = max(ceil(n / max(nr, fit // nr * nr)), min(ceil(wanted / m_blocks), ceil(n / narrowest)))
     n_block = padded(ceil(n / n_blocks), nr)
     n_blocks = ceil(n / n_block)
-    m_blocks = max(m_blocks, min(ceil(wanted / n_blocks), ceil(out / mr)))
+    m_blocks = max(m_blocks, min(wanted // n_blocks, ceil(out / (4 * mr))))
     m_block = padded(ceil(out / m_blocks), mr)
     m_blocks = ceil(out / m_block)
 
@@ -494,6 +499,7 @@ class _Main(_Kernel):
             panels.append(panel)
         tables = [e.gep("i64", scratch, e.mul(self.p("entries"), phase)) for phase in range(self.phases)]
         sums = e.gep("i8", scratch, self.p("at_sums"))
+        ahead = e.bin("and", last, e.icmp("sge", depths[0], e.i64(AHEAD_STEPS)))
         with e.loop(n, n_stop, nr, carry=[sums]) as column:
             b = e.gep(self.element, planes, column.index)
             columns = v.least(e, e.sub(n_stop, column.index), e.i64(nr))
@@ -502,7 +508,7 @@ class _Main(_Kernel):
                 to, *left = row.carried
                 rows = v.least(e, e.sub(m_stop, row.index), e.i64(mr))
                 place = Operand("i64", "%group"), Operand("i64", "%unit"), row.index, rows, column.index
-                with e.when(last):
+                with e.when(ahead):
                     self.call("ahead", Operand("ptr", "%params"), Operand("ptr", "%table"), *place)
                 for phase in range(self.phases):
                     tile = e.gep(self.element, to, phase * mr * nr)
@@ -561,8 +567,16 @@ class _Main(_Kernel):
         c, rows, n, columns = (Operand("ptr" if x == "c" else "i64", f"%{x}") for x in ("c", "rows", "n", "columns"))
         line = self.p("line")
         stop = e.add(n, columns)
-        last = e.add(e.bin("udiv", e.sub(stop, 1), line), 1)
-        with e.loop(e.bin("udiv", n, line), last) as each:
+        first, last = e.bin("udiv", n, line), e.bin("udiv", e.sub(stop, 1), line)
+        # A whole tile in one line is written at once.
+        whole = e.bin("and", e.icmp("eq", first, last), e.icmp("eq", columns, e.i64(self.nr)))
+        if self.phases == 1 and self.nv > 1:
+            with e.when(whole):
+                heads, steps, begin = self.windows(first)
+                places = self.places(heads, e.sub(n, begin))
+                lines.write(e, self.target, spec, (c, self.nr), places, steps, rows, None, self.dtype, self.nv)
+            first = e.select(whole, e.add(last, 1), first)
+        with e.loop(first, e.add(last, 1)) as each:
             heads, steps, begin = self.windows(each.index)
             end = v.least(e, stop, e.add(begin, line))
             with e.loop(self.most(n, begin), end, lanes // self.phases) as column:
@@ -570,18 +584,22 @@ class _Main(_Kernel):
                 left = e.mul(e.sub(end, column.index), self.phases)
                 if self.phases > 1:
                     left = v.least(e, left, e.sub(self.p("width"), out_column))
-                places = [
-                    e.gep(STORAGE_TYPE[dtype], head, out_column) if kind == "1" else head
-                    for (dtype, kind), head in zip(spec.windows, heads, strict=True)
-                ]
+                places = self.places(heads, out_column)
                 sums = e.gep(self.element, c, e.sub(column.index, n)), self.nr
                 if self.phases > 1:
                     sums = self.pairs(sums[0], rows), lanes
-                whole = e.icmp("sge", left, e.i64(lanes))
-                for complete in (True, False):
-                    with e.when(whole if complete else v.invert(e, whole)):
-                        mask = None if complete else v.below(e, left, lanes)
+                complete = e.icmp("sge", left, e.i64(lanes))
+                for all_lanes in (True, False):
+                    with e.when(complete if all_lanes else v.invert(e, complete)):
+                        mask = None if all_lanes else v.below(e, left, lanes)
                         lines.write(e, self.target, spec, sums, places, steps, rows, mask, self.dtype)
+
+    def places(self, heads: list[Operand], column: Operand) -> list[Operand]:
+        """The elements at a column of lines that begin at ``heads``."""
+        return [
+            self.e.gep(STORAGE_TYPE[dtype], head, column) if kind == "1" else head
+            for (dtype, kind), head in zip(self.spec.windows, heads, strict=True)
+        ]
 
     def pairs(self, sums: Operand, rows: Operand) -> Operand:
         """Sums of both phases in turns, a vector a row."""
