@@ -44,7 +44,7 @@ from tests.compiler.test_build import (  # noqa: F401
 )
 from tests.runtime.fake_cuda import Driver, has_card, installed
 
-from luchina.compiler import allowed
+from luchina.compiler import allowed, expansion
 from luchina.compiler import prims as P
 from luchina.compiler.device import compile_for
 from luchina.compiler.targets import groups, product, product_kernel, ptx, singles
@@ -206,3 +206,21 @@ def test_items_with_adjacent_elements(shape, dtype, monkeypatch):
 def test_random_graphs_with_adjacent_elements(monkeypatch):
     monkeypatch.setattr(singles, "ENOUGH", 1)
     programs.test_random_graphs()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_long_sums_are_made_in_parts(dtype, monkeypatch):
+    monkeypatch.setattr(expansion, "PART", 32)
+    a, b = P.input(0, (1, 20, 160), dtype), P.input(1, (1, 160, 24), dtype)
+    executable = programs.check([P.dot(a, b)], [programs.data(a.shape, dtype), programs.data(b.shape, dtype, 1)])
+    assert len(executable.kernels) == 2
+    x, w = P.input(0, (4, 3, 6, 6), dtype), P.input(1, (5, 3, 3, 3), dtype)
+    geometry = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    g = P.input(1, P.conv2d(x, w, *geometry).shape, dtype)
+    programs.check([P.conv2d_weight(x, g, (3, 3), *geometry)], [programs.data(n.shape, dtype) for n in (x, g)])
+
+
+def test_the_parts_of_a_sum_follow_from_the_sum_alone():
+    assert expansion.parts_of(4095, 4095) == 1 and expansion.parts_of(8192, 8192) == 4
+    assert expansion.parts_of(25088, 32) == 8 and expansion.parts_of(25088, 1) == 1
+    assert expansion.parts_of(1 << 20, 1 << 20) == 32

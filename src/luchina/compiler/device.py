@@ -63,7 +63,7 @@ class DeviceLoops(LoopBuilder):
         items = prod(extents[: spec.outer]) // lanes
         task.params[:HEADER] = [items, 1, lanes]
         task.blocks = items
-        task.kernel = groups.rows_kernel(spec) if groups.fits(spec, extents) else singles.kernel(spec, lanes)
+        task.kernel = groups.rows_kernel(spec, extents) if groups.fits(spec, extents) else singles.kernel(spec, lanes)
         return task
 
 
@@ -79,7 +79,7 @@ class DeviceProduct(ContractionGroup):
         target = self.scheduler.target
         x, y = windows
         aligned = self.scheduler.aligned
-        return [product.call(target, node.dtype, classes, node.shape, depth, x, y, outs, epilogue, aligned)]
+        return [product.call(target, node.inputs[0].dtype, classes, node.shape, depth, x, y, outs, epilogue, aligned)]
 
 
 class DeviceScheduler(Scheduler):

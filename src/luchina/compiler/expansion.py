@@ -45,9 +45,14 @@ def _sum_of_products(a: Node, b: Node, axes: tuple[int, ...], shape: tuple[int, 
 def _dot(node: Node) -> Node:
     a, b = node.inputs
     batch, m, k = a.shape
-    if k and node.dtype != "bool":
-        return node  # ``targets/product.py``
     n = b.shape[2]
+    if k and node.dtype != "bool":
+        parts = parts_of(k, k)
+        if parts == 1 or min(m, n) == 1:
+            return node  # ``targets/product.py``
+        x = prims.permute(prims.reshape(a, (batch, m, parts, k // parts)), (0, 2, 1, 3))
+        y = prims.reshape(b, (batch, parts, k // parts, n))
+        return _in_parts(x, y, "bbmn", (batch, parts, m, n), node)
     left = prims.reshape(a, (batch, m, 1, k))
     right = prims.reshape(prims.permute(b, (0, 2, 1)), (batch, 1, n, k))
     return _sum_of_products(left, right, (3,), node.shape, node.dtype)
@@ -62,6 +67,26 @@ def _fit(x: Node, padding: Sequence[tuple[int, int]]) -> Node:
         shape = [n - s - max(-high, 0) for n, s, (_, high) in zip(x.shape, starts, pads)]
         x = prims.slice(x, starts, shape, [1] * 4)
     return x
+
+
+PART = 2048
+"""Terms of a sum that one group adds up at least, where there are more."""
+
+MAX_PARTS = 32
+
+
+def parts_of(depth: int, extent: int) -> int:
+    """In how many parts a long sum is made, by divisors of its first extent: a function of the sum alone, so that
+    results with few elements occupy a card too and no element's bits depend on how many there are."""
+    most = min(depth // PART, MAX_PARTS)
+    return next((parts for parts in range(most, 1, -1) if extent % parts == 0), 1)
+
+
+def _in_parts(x: Node, y: Node, classes: str, shape: tuple[int, ...], node: Node) -> Node:
+    """A contraction whose second axis is the parts of its sum, which are added up: 16-bit floats in float32."""
+    wide = "float32" if node.dtype in ("float16", "bfloat16") else node.dtype
+    total = prims.reduce("sum", _product(x, y, classes, shape, wide), (1,))
+    return prims.reshape(total if wide == node.dtype else prims.cast(total, node.dtype), node.shape)
 
 
 def _product(x: Node, y: Node, classes: str, shape: tuple[int, ...], dtype: str) -> Node:
@@ -115,14 +140,18 @@ def _conv2d_weight(node: Node) -> Node:
     images, outs, rows, columns = g.shape
     inside = x.shape[1] // groups
     sn, sc, sh, sw = contiguous_strides(x.shape)
+    parts = parts_of(images * rows * columns, images)
+    share = images // parts
     windows = prims.strided(
         x,
-        (groups, images, rows, columns, inside, *kernel),
-        (inside * sc, sn, stride[0] * sh, stride[1] * sw, sc, dilation[0] * sh, dilation[1] * sw),
+        (groups, parts, share, rows, columns, inside, *kernel),
+        (inside * sc, share * sn, sn, stride[0] * sh, stride[1] * sw, sc, dilation[0] * sh, dilation[1] * sw),
     )
-    g = prims.permute(prims.reshape(g, (images, groups, outs // groups, rows, columns)), (1, 2, 0, 3, 4))
-    shape = (groups, outs // groups, inside, *kernel)
-    return prims.reshape(_product(g, windows, "bmnnn", shape, node.dtype), node.shape)
+    g = prims.permute(prims.reshape(g, (parts, share, groups, outs // groups, rows, columns)), (2, 0, 3, 1, 4, 5))
+    shape = (groups, parts, outs // groups, inside, *kernel)
+    if parts > 1:
+        return _in_parts(g, windows, "bbmnnn", shape, node)
+    return prims.reshape(_product(g, windows, "bbmnnn", shape, node.dtype), node.shape)
 
 
 _RULES: dict[str, Callable[[Node], Node]] = {

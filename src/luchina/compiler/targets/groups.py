@@ -1,6 +1,6 @@
 """Rows that are reduced by a whole work-group: what the lanes of a vector are on the CPU, work items are here.
 
-Item t of a group takes the elements t, t + GROUP, … of a row, in chunks as on the CPU. What each has gathered is
+Item t of a group of G takes the elements t, t + G, … of a row, in chunks as on the CPU. What each has gathered is
 combined in local memory, in halves: the order depends on the row's extent only.
 """
 
@@ -15,13 +15,17 @@ from luchina.compiler.loopspec import LoopSpec, is_full
 from luchina.compiler.target import Target
 from luchina.compiler.targets.items import GroupKernel, barrier, local_id
 
-GROUP = 64
-"""Work items of a group."""
+GROUP, LARGE_GROUP = 64, 256
+"""Work items of a group, by the length of rows."""
+
+LONG = 2048
+"""Rows from here on have large groups."""
 
 
-def rows_kernel(spec: LoopSpec) -> GroupKernel:
+def rows_kernel(spec: LoopSpec, extents: list[int]) -> GroupKernel:
     """A loop kernel for groups."""
-    return GroupKernel(f"group {GROUP} {spec}", GROUP, lambda target, name: emit(spec, target, name))
+    group = LARGE_GROUP if extents[-1] >= LONG else GROUP
+    return GroupKernel(f"group {group} {spec}", group, lambda target, name: emit(spec, group, target, name))
 
 
 def fits(spec: LoopSpec, extents: list[int]) -> bool:
@@ -33,9 +37,9 @@ def fits(spec: LoopSpec, extents: list[int]) -> bool:
     return all(spec.accesses[at].inner == inside for at, inside in stores)
 
 
-def emit(spec: LoopSpec, target: Target, name: str) -> str:
+def emit(spec: LoopSpec, group: int, target: Target, name: str) -> str:
     """The LLVM module of a loop kernel for groups."""
-    writer = GroupWriter(spec, target, name)
+    writer = GroupWriter(spec, group, target, name)
     writer.write()
     e = writer.e
     return module([*writer.rooms.values(), e.function(name)], e.declarations, target.triple)
@@ -44,8 +48,9 @@ def emit(spec: LoopSpec, target: Target, name: str) -> str:
 class GroupWriter(Writer):
     """Writes a loop kernel that all work items of a group run together."""
 
-    def __init__(self, spec: LoopSpec, target: Target, name: str) -> None:
+    def __init__(self, spec: LoopSpec, group: int, target: Target, name: str) -> None:
         super().__init__(spec, target)
+        self.group = group
         self.name = name
         self.rooms: dict[str, str] = {}
         e = self.e
@@ -62,10 +67,10 @@ class GroupWriter(Writer):
     ) -> list[Operand]:
         """This work item's elements of the last inner axis."""
         e, axis = self.e, self.axes - 1
-        with e.loop(e.i64(0), self.extents[axis], CHUNK * GROUP, totals) as chunks:
-            stop = self.minimum(e.add(chunks.index, CHUNK * GROUP), self.extents[axis])
+        with e.loop(e.i64(0), self.extents[axis], CHUNK * self.group, totals) as chunks:
+            stop = self.minimum(e.add(chunks.index, CHUNK * self.group), self.extents[axis])
             initial = [o for acc in accumulators for o in acc.initial(1)]
-            with e.loop(e.add(chunks.index, self.item), stop, GROUP, initial) as loop:
+            with e.loop(e.add(chunks.index, self.item), stop, self.group, initial) as loop:
                 loop.next = body_at(self.advance(positions, axis, loop.index), group, loop.carried)
             partial, carried = loop.carried, chunks.carried
             folded: list[Operand] = []
@@ -81,7 +86,7 @@ class GroupWriter(Writer):
         for number, value in enumerate(totals):
             self._put(number, value, self.item)
         barrier(self.e, self.target)
-        half = GROUP // 2
+        half = self.group // 2
         while half and totals:
             with e.when(e.icmp("slt", self.item, e.i64(half))):
                 mine = [self._get(n, value.type, self.item) for n, value in enumerate(totals)]
@@ -101,7 +106,7 @@ class GroupWriter(Writer):
 
     def _place(self, number: int, type_: str, index: Operand) -> str:
         room = f"@{self.name}.{number}.{type_}"
-        self.rooms[room] = f"{room} = internal addrspace(3) global [{GROUP} x {type_}] poison\n"
+        self.rooms[room] = f"{room} = internal addrspace(3) global [{self.group} x {type_}] poison\n"
         place = self.e.inst("ptr", f"getelementptr {type_}, ptr addrspace(3) {room}, {index}")
         return f"ptr addrspace(3) {place.text}"
 
