@@ -187,20 +187,24 @@ class Driver:
     def cuMemAlloc(self, nbytes):
         if nbytes == 0:
             return (CUresult.CUDA_ERROR_INVALID_VALUE, None)
-        alive, at = self.here.memory.alive, ptx_machine.Memory.BASE + 256
-        for start in sorted(alive):
-            if start - at >= nbytes + 256:
-                break
-            at = max(at, -(-(start + alive[start] + 256) // 256) * 256)
-        if at + nbytes > ptx_machine.Memory.BASE + self.here.total:
+        memory = self.here.memory
+        limit = ptx_machine.Memory.BASE + self.here.total
+        at = -(-(memory.end + 256) // 256) * 256
+        if at + nbytes > limit:  # among what is alive
+            at = ptx_machine.Memory.BASE + 256
+            for start in sorted(memory.alive):
+                if start - at >= nbytes + 256:
+                    break
+                at = max(at, -(-(start + memory.alive[start] + 256) // 256) * 256)
+        if at + nbytes > limit:
             return (CUresult.CUDA_ERROR_OUT_OF_MEMORY, None)
-        alive[at] = nbytes
+        memory.add(at, nbytes)
         self.here.memory.bytes[at - ptx_machine.Memory.BASE :][:nbytes] = 0xA5
         return at
 
     def cuMemFree(self, address):
         self._drain_all()  # as the real one
-        if self.here.memory.alive.pop(int(address), None) is None:
+        if not self.here.memory.remove(int(address)):
             return (CUresult.CUDA_ERROR_INVALID_VALUE,)
 
     def cuMemGetInfo(self):

@@ -85,10 +85,27 @@ class Memory:
     def __init__(self, size: int) -> None:
         self.bytes = np.zeros(size, np.uint8)
         self.alive: dict[int, int] = {}
+        self._ranges: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, start: int, size: int) -> None:
+        self.alive[start] = size
+        self._ranges = None
+
+    def remove(self, start: int) -> bool:
+        """Whether it was alive."""
+        self._ranges = None
+        return self.alive.pop(start, None) is not None
+
+    @property
+    def end(self) -> int:
+        """Behind everything that is alive."""
+        return max([start + size for start, size in self.alive.items()], default=self.BASE)
 
     def check(self, addresses: np.ndarray, size: int, line: str) -> None:
-        starts = np.array(sorted(self.alive), np.int64)
-        sizes = np.array([self.alive[s] for s in starts.tolist()], np.int64)
+        if self._ranges is None:
+            ordered = sorted(self.alive)
+            self._ranges = np.array(ordered, np.int64), np.array([self.alive[s] for s in ordered], np.int64)
+        starts, sizes = self._ranges
         if not len(starts):
             raise Fault(f"no memory is alive: {line}")
         at = np.searchsorted(starts, addresses, "right") - 1
@@ -100,7 +117,7 @@ class Memory:
 def launch(
     program: Program, memory: Memory, grid: int, block: int, parameters: bytes, by_warps: bool = False
 ) -> dict[str, int]:
-    """Run ``grid`` blocks of ``block`` threads; gives how often each instruction was issued by a warp."""
+    """Run ``grid`` blocks of ``block`` threads; gives how many threads ran each instruction."""
     assert block <= program.max_threads, f"{block} threads for a kernel of at most {program.max_threads}"
     assert len(parameters) == sum(program.parameters), "parameters that do not fit the kernel"
     return _Run(program, memory, grid, block, parameters, by_warps).run()
@@ -130,8 +147,8 @@ class _Run:
             at += size
         self.symbols = dict(program.shared)
         for name, values in program.constants.items():
-            address = max([s + n for s, n in memory.alive.items()], default=Memory.BASE) + 511 & ~511
-            memory.alive[address] = values.nbytes
+            address = memory.end + 511 & ~511
+            memory.add(address, values.nbytes)
             memory.bytes[address - Memory.BASE :][: values.nbytes] = values.view(np.uint8)
             self.symbols[name] = address
 
@@ -152,7 +169,7 @@ class _Run:
                     self.segment(int(low))
         finally:
             for name in self.program.constants:
-                del self.memory.alive[self.symbols[name]]
+                self.memory.remove(self.symbols[name])
         if self.copies:
             raise Fault("asynchronous copies that nobody waited for")
         return self.issued
@@ -180,7 +197,7 @@ class _Run:
             ins = program.code[at]
             name = ins.name
             sel = self.sel
-            self.issued[name] = self.issued.get(name, 0) + len(np.unique(self.warp[sel]))
+            self.issued[name] = self.issued.get(name, 0) + len(sel)
             at += 1
             if name in ("bra", "bra.uni"):
                 target = program.labels[ins.operands[0]]
