@@ -3,27 +3,30 @@
     python benchmarks/roofline.py
 
 The limit of a contraction is the rate of a loop of independent vector multiply-adds on registers, on as many threads;
-that of a memory-bound program is what memcpy moves. PyTorch's rate for the same line stands beside, runs alternate, and
-the best of each counts. Writes ``results/roofline.md``.
+that of a memory-bound program is what memcpy moves. PyTorch's rate for the same line stands beside (for a convolution
+that of the better of its two memory formats). Each engine has a process of its own, so that the idle threads of one
+take no time from the other; runs alternate, and the best of each counts. Writes ``results/roofline.md``.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
+import importlib
 import pathlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-import luchina
 from luchina.compiler import jit
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.target import Target, host
+from luchina.runtime import threads
 
-THREADS = torch.get_num_threads()
+THREADS = threads.get_num_threads()
 ROWS, COLUMNS = 4096, 1024  # of what the memory-bound programs read
 SIZE = 4 * ROWS * COLUMNS
 CHAINS = 24  # enough independent sums to hide the latency of a multiply-add
@@ -91,17 +94,37 @@ def memcpy_rate(size: int = SIZE) -> float:
     return 2 * size * repeats / at_once(work)
 
 
-def best_of(runs: list[Callable[[], object]], seconds: float = 0.5) -> list[float]:
-    """Seconds of the fastest run of each, in turns."""
-    best = [float("inf")] * len(runs)
-    for _ in range(4):
-        for i, run in enumerate(runs):
-            run()
-            stop = time.perf_counter() + seconds / 4
-            while (start := time.perf_counter()) < stop:
+class Engine:
+    """A process that runs the cases of one library."""
+
+    def __init__(self, name: str) -> None:
+        command = [sys.executable, __file__, name]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds(self, case: str) -> float:
+        """Seconds of the fastest run of a case."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(case + "\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    @staticmethod
+    def serve(name: str) -> None:
+        """Time the cases that are asked for; the life of the process."""
+        library = importlib.import_module(name)
+        current, runs = "", list[Callable[[], object]]()
+        for line in sys.stdin:
+            if line != current:
+                made = (CONTRACTIONS | MEMORY)[line.rstrip("\n")][1](library)
+                current, runs = line, made if isinstance(made, list) else [made]
+            best = float("inf")
+            for run in runs:
                 run()
-                best[i] = min(best[i], time.perf_counter() - start)
-    return best
+                stop = time.perf_counter() + 0.12
+                while (start := time.perf_counter()) < stop:
+                    run()
+                    best = min(best, time.perf_counter() - start)
+            print(best, flush=True)
 
 
 def product(m: int, k: int, n: int, batch: int = 1) -> tuple[float, Callable[[Any], Callable[[], Any]]]:
@@ -117,11 +140,15 @@ def product(m: int, k: int, n: int, batch: int = 1) -> tuple[float, Callable[[An
 
 def convolution(
     images: int, channels: int, side: int, out: int, size: int, stride: int = 1, groups: int = 1
-) -> tuple[float, Callable[[Any], Callable[[], Any]]]:
-    def make(t: Any) -> Callable[[], Any]:
+) -> tuple[float, Callable[[Any], list[Callable[[], Any]]]]:
+    def make(t: Any) -> list[Callable[[], Any]]:
         t.manual_seed(0)
         x, w = t.randn(images, channels, side, side), t.randn(out, channels // groups, size, size)
-        return lambda: t.nn.functional.conv2d(x, w, stride=stride, padding=size // 2, groups=groups).numpy()
+        pairs = [(x, w)]
+        if t.__name__ == "torch":
+            pairs.append((x.to(memory_format=t.channels_last), w.to(memory_format=t.channels_last)))
+        conv = functools.partial(t.nn.functional.conv2d, stride=stride, padding=size // 2, groups=groups)
+        return [lambda x=x, w=w: conv(x, w).numpy() for x, w in pairs]
 
     reached = (side + 2 * (size // 2) - size) // stride + 1
     return 2.0 * images * out * reached**2 * channels // groups * size**2, make
@@ -148,6 +175,9 @@ CONTRACTIONS = {
     "conv 3×3, 64→64 on 32², batch 32": convolution(32, 64, 32, 64, 3),
     "conv 3×3 stride 2, 64→128 on 32²": convolution(32, 64, 32, 128, 3, 2),
     "conv 1×1, 256→256 on 14²": convolution(32, 256, 14, 256, 1),
+    "conv 1×1 stride 2, 64→128 on 28²": convolution(32, 64, 28, 128, 1, 2),
+    "conv 3×3, 3→64 on 32²": convolution(32, 3, 32, 64, 3),
+    "conv 5×5, 1→32 on 28²": convolution(64, 1, 28, 32, 5),
     "conv 5×5, 16→32 on 28²": convolution(32, 16, 28, 32, 5),
     "conv 7×7 stride 2, 3→64 on 112²": convolution(8, 3, 112, 64, 7, 2),
     "conv 3×3 depthwise, 64 on 56²": convolution(16, 64, 56, 64, 3, 1, 64),
@@ -166,13 +196,13 @@ MEMORY = {
 }
 
 
-def rows(cases: dict[str, Any], limit: float, unit: str) -> list[str]:
+def rows(engines: list[Engine], cases: dict[str, Any], limit: float, unit: str) -> list[str]:
     lines = [
         f"| case | luchina {unit} | PyTorch {unit} | ratio | of the limit |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
-    for name, (work, make) in cases.items():
-        ours, theirs = best_of([make(luchina), make(torch)])
+    for name, (work, _) in cases.items():
+        ours, theirs = map(min, zip(*([engine.seconds(name) for engine in engines] for _ in range(4)), strict=True))
         lines.append(
             f"| {name} | {work / ours / 1e9:.1f} | {work / theirs / 1e9:.1f} | {theirs / ours:.2f} | "
             f"{work / ours / limit:.0%} |"
@@ -183,14 +213,15 @@ def rows(cases: dict[str, Any], limit: float, unit: str) -> list[str]:
 
 def main() -> None:
     compute, memory = multiply_add_rate(), memcpy_rate()
+    engines = [Engine("luchina"), Engine("torch")]
     lines = [f"Multiply-adds on registers, {THREADS} threads: {compute / 1e9:.0f} GFLOP/s.", ""]
     lines += [
-        *rows(CONTRACTIONS, compute, "GFLOP/s"),
+        *rows(engines, CONTRACTIONS, compute, "GFLOP/s"),
         "",
         f"memcpy of {SIZE >> 20} MB: {memory / 1e9:.0f} GB/s (read and written).",
         "",
     ]
-    lines += rows(MEMORY, memory, "GB/s")
+    lines += rows(engines, MEMORY, memory, "GB/s")
     folder = pathlib.Path(__file__).parent / "results"
     folder.mkdir(exist_ok=True)
     (folder / "roofline.md").write_text("\n".join(lines) + "\n")
@@ -198,4 +229,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    Engine.serve(sys.argv[1]) if sys.argv[1:] else main()
