@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
+from luchina.dispatch import install as install_calls
+from luchina.dispatch.calls import Call
 from luchina.graph.value import mode
 from luchina.ops import movement
 from luchina.ops.movement import contiguous_strides
@@ -604,11 +606,20 @@ def _matrix_transpose(self: Tensor) -> Tensor:
     return transpose(self, -2, -1)
 
 
+# Calls of these are remembered: see ``luchina.dispatch``.
+_REPLAYED = ("view", "reshape", "transpose", "permute", "unsqueeze", "flatten", "t")
+
+
 def install(namespace: dict[str, Any]) -> None:
     """Views as methods and functions."""
     for name, function in METHODS.items():
         setattr(Tensor, name, function)
     namespace.update(FUNCTIONS)
+    for name in _REPLAYED:
+        call = Call(METHODS[name])
+        setattr(Tensor, name, install_calls.method(name, call))
+        if name in FUNCTIONS:
+            namespace[name] = install_calls.function(call)
     for name in ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t"):
         setattr(Tensor, f"{name}_", _in_place(METHODS[name], f"{name}_"))
     setattr(Tensor, "T", property(lambda self: _permuted(self, tuple(range(self.ndim))[::-1])))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from luchina.dtypes import on_default_change
 from luchina.graph.value import PICK, Spec, Value, key_of, mode, recording, sequence
 from luchina.ops import checks
-from luchina.tensor import Tensor, layout_of
+from luchina.tensor import Tensor
 
 MEMORY = 4096
 """Templates that one function keeps; more than that, and it starts anew."""
@@ -38,12 +38,23 @@ class Step(NamedTuple):
     label: str | None
 
 
+class Window(NamedTuple):
+    """A view of the first argument: that one's strides, how far behind its start the view begins, whether its elements
+    lie in row-major order, and whether autograd loses sight of it."""
+
+    strides: tuple[int, ...]
+    offset: int
+    dense: bool
+    detached: bool
+
+
 class Template(NamedTuple):
-    """What a call records, and the shape and strides of the tensor that it gives."""
+    """What a call records, and the shape and strides of the tensor that it gives: a new one, or a view."""
 
     steps: tuple[Step, ...]
     shape: Any
     strides: tuple[int, ...]
+    view: Window | None
 
 
 class Call:
@@ -94,10 +105,21 @@ def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Temp
     arguments alone, as ordinary operations with one result each."""
     if any(result is a for a in args):
         return None  # ``out=``
-    if result.__class__ is not Tensor or result.__dict__ or result._generation != result._storage.generation:
+    if result.__class__ is not Tensor or result._generation != result._storage.generation or mode.inference:
         return None
     value = result._value
-    if value is not result._storage.value or value.cell is not result._counter or mode.inference:
+    if value.cell is not result._counter:
+        return None
+    view = None
+    if result._base is not None:
+        source = args[0]
+        if result.__dict__.keys() - {"_base", "_detached"} or result._storage is not getattr(source, "_storage", None):
+            return None
+        start = result._offset - source._offset
+        view = Window(source._strides, start, result._dense, result._detached)
+        if source._detached or result._counter is not source._counter or value.version != result._counter.version:
+            return None
+    elif result.__dict__ or value is not result._storage.value:
         return None
     places: dict[Value, int] = {}
     numbers: list[int] = []
@@ -109,7 +131,7 @@ def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Temp
     steps: list[Step] = []
     if not _follow(value, args, numbers, places, steps, before) or not steps:
         return None
-    return Template(tuple(steps), *layout_of(value.shape))
+    return Template(tuple(steps), result._shape, result._strides, view)
 
 
 def _follow(

@@ -32,7 +32,7 @@ _OBJECTS = (
     "object", "Value", "Tensor", "Storage", "Counter", "Spec", "Size", "dtype",
     "None", "True", "False", "int", "float", "bool", "str", "tuple", "NoneType",
     "zero", "empty", "minus_one", "float64", "int64",
-    "__dict__", "epoch", "watched", "graded", "grad", "inference", "leaves", "several", "_read",
+    "__dict__", "epoch", "watched", "graded", "grad", "inference", "leaves", "several", "_read", "_base", "_detached",
     "is_floating_point", "attrs", "key_of", "limit", "scalar_number",
     "Buffer", "one", "getrefcount", "own_memory", "show_one",
     "allocate", "arena", "run", "threads", "lock", "_pool", "acquire", "release", "address", "stride",
@@ -153,6 +153,42 @@ def _shown(e: ObjectEmitter) -> str:
     e.label("fail")
     e.ret(NULL)
     return e.finished("shown", signature, internal=True)
+
+
+def _viewed(e: ObjectEmitter) -> str:
+    """A view of a tensor: a window on its storage that shows a Value."""
+    (source, value, template), signature = _parameters("source", "value", "template")
+    view = e.item(template, 3)
+    tensor = e.present(e.inner("new", SELF, e.given("Tensor")), "fail")
+    counter, storage = e.slot(source, "Tensor", "_counter"), e.slot(source, "Tensor", "_storage")
+    for name, held in (("cell", counter), ("version", e.slot(counter, "Counter", "version"))):
+        old = e.slot(value, "Value", name)
+        e.put(value, "Value", name, e.incref(held))
+        e.decref(old)
+    e.fill(tensor, "Tensor", {"_storage": storage, "_counter": counter, "_value": value})
+    e.fill(tensor, "Tensor", {"_generation": e.slot(storage, "Storage", "generation")})
+    e.fill(tensor, "Tensor", {"_shape": e.item(template, 1), "_strides": e.item(template, 2)})
+    e.fill(tensor, "Tensor", {"_dtype": e.slot(value, "Value", "dtype"), "_dense": e.item(view, 2)})
+    offset = e.api("PyNumber_Add", e.slot(source, "Tensor", "_offset"), e.item(view, 1))
+    e.put(tensor, "Tensor", "_offset", offset)
+    base_at = e.cell("ptr", e.present(e.api("PyObject_GetAttr", source, e.given("_base")), "spoilt"))
+    e.split(e.is_(e.load("ptr", base_at, 8), "None"), "first", "based")
+    e.decref(e.load("ptr", base_at, 8))
+    e.store(e.incref(source), base_at, 8)
+    e.br("based")
+    e.label("based")
+    base = e.load("ptr", base_at, 8)
+    e.api("PyObject_SetAttr", tensor, e.given("_base"), base, result="i32")
+    e.decref(base)
+    with e.when(e.is_(e.item(view, 3), "True")):
+        e.api("PyObject_SetAttr", tensor, e.given("_detached"), e.given("True"), result="i32")
+    e.ret(tensor)
+    e.label("spoilt")
+    e.decref(tensor)
+    e.br("fail")
+    e.label("fail")
+    e.ret(NULL)
+    return e.finished("viewed", signature, internal=True)
 
 
 def _watch(e: ObjectEmitter) -> str:
@@ -371,6 +407,19 @@ def _call(e: ObjectEmitter) -> str:
     e.label("look")
     template = e.present(e.api("PyDict_GetItemWithError", e.given("memo"), key), "miss")
     e.unless(e.icmp("ne", template, e.given("None")), "twin")
+    view = e.item(template, 3)
+    e.split(e.is_(view, "None"), "own", "window")
+    e.br("ready.to.record")
+    e.label("window")  # a view is of memory that lies as it lay when this was learnt
+    source = e.load("ptr", args, 8)
+    detached = e.present(e.api("PyObject_GetAttr", source, e.given("_detached")), "fail")
+    e.decref(detached)
+    e.unless(e.is_(detached, "False"), "twin")
+    strides = e.slot(source, "Tensor", "_strides")
+    equal = e.api("PyObject_RichCompareBool", strides, e.item(view, 0), Operand("i32", "2"), result="i32")
+    e.unless(e.icmp("eq", equal, Operand("i32", "1")), "twin")
+    e.br("ready.to.record")
+    e.label("ready.to.record")
     e.incref(template)
 
     # Nothing can go wrong from here on: record.
@@ -400,10 +449,16 @@ def _call(e: ObjectEmitter) -> str:
         e.decref(inputs)
         e.store(e.present(made, "spoilt"), e.gep("ptr", earlier, loop.index), 8)
         e.store(made, last_at, 8)
+    e.split(e.is_(e.item(template, 3), "None"), "fresh", "seen.through")
     tensor = e.inner("shown", SELF, e.load("ptr", last_at, 8), e.item(template, 1), e.item(template, 2))
     e.store(e.present(tensor, "spoilt"), result_at, 8)
     code = e.inner("watch", SELF, tensor, thread, result="i32")
     e.unless(e.icmp("eq", code, Operand("i32", "0")), "unwatched")
+    e.decref(template)
+    e.br("end")
+    e.label("seen.through")
+    window = e.inner("viewed", SELF, e.load("ptr", args, 8), e.load("ptr", last_at, 8), template)
+    e.store(window, result_at, 8)
     e.decref(template)
     e.br("end")
 
@@ -545,7 +600,7 @@ def _find_object(e: ObjectEmitter, mapping: Operand, key: Operand, fail: str) ->
 
 
 _FUNCTIONS = (
-    *(_new, _value, _number, _shown, _watch, _key, _call, _record, _wrap),
+    *(_new, _value, _number, _shown, _viewed, _watch, _key, _call, _record, _wrap),
     *(step.own, step.show, memory.allocate, memory.release),
     *(run.gather, run.signature, run.execute, run.fill),
 )
