@@ -212,7 +212,8 @@ def in_place(call: Callable[..., Any], name: str) -> Callable[..., Any]:
         own, others = self._read(), [read(a) for a in args]
         if mode.grad and (own.needs_grad or any(v.__class__ is Value and v.needs_grad for v in others)):
             own = alias(own)  # the derivative reads what was here before, which this very write does not spoil
-        write(self, call(own, *others, **{k: read(v) for k, v in kwargs.items()}), name)
+        value = call(own, *others, **{k: read(v) for k, v in kwargs.items()}) if kwargs else call(own, *others)
+        self._put(value if value.dtype is self._dtype and value.shape == self._shape else fitted(self, value))
         return self
 
     method.__name__ = name
@@ -222,6 +223,11 @@ def in_place(call: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 def write(target: Tensor, value: Value, name: str = "") -> None:
     """Write ``value`` into a tensor, by the rules of in-place operations: shape and dtype of the target stay."""
+    target._write(fitted(target, value))
+
+
+def fitted(target: Tensor, value: Value) -> Value:
+    """The Value in a tensor's shape and dtype; PyTorch's errors where it cannot be."""
     if value.dtype is not target.dtype:
         if dtypes.category(value.dtype) > dtypes.category(target.dtype):
             raise RuntimeError(
@@ -235,7 +241,7 @@ def write(target: Tensor, value: Value, name: str = "") -> None:
                 f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(value.shape)}"
             )
         value = expand(value, tuple(target.shape))
-    target._write(value)
+    return value
 
 
 def expandable(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

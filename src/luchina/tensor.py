@@ -75,8 +75,9 @@ class TensorHooks(Hooks):
             tensor._grad = have + wrap_value(gradient)
         else:
             have._write((have + wrap_value(gradient))._read())
-        for function in list(self.after.values()):
-            function(tensor)
+        if self.after:
+            for function in list(self.after.values()):
+                function(tensor)
 
 
 class RemovableHandle:
@@ -243,7 +244,11 @@ class Tensor:
     def _refresh(self) -> Value:
         storage = self._storage
         if self._leaf:
-            value = leaf(self._window(detach(storage.value)))
+            whole = storage.value
+            if whole.buffer is not None and whole.shape == self._shape and self._dense and not self._offset:
+                value = Value(None, (), (), whole.shape, whole.dtype, True, whole.buffer)
+            else:
+                value = leaf(self._window(detach(whole)))
             value.hooks = self._hooks
         elif self._detached:
             value = detach(self._window(storage.value))
@@ -300,6 +305,10 @@ class Tensor:
     def _write(self, new: Value) -> None:
         """In-place assignment of a Value that already has this tensor's shape and dtype."""
         self._check_writable()
+        self._put(new)
+
+    def _put(self, new: Value) -> None:
+        """``_write`` after its checks."""
         storage = self._storage
         old = storage.value
         if present.accelerators:
@@ -307,7 +316,7 @@ class Tensor:
         if old.needs_grad or old.buffer is None:
             recording.touched = True
         if self._is_whole():
-            result = reshape(new, old.shape)
+            result = new if new.shape == old.shape else reshape(new, old.shape)
             if result.cell is not None:
                 result = alias(result)
         else:

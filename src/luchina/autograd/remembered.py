@@ -132,8 +132,9 @@ def backward(loss: Value) -> bool:
         if leaf.cell is not None and leaf.cell.version != leaf.version:
             return False  # the long way finds out which, and says so
     targets = [leaves[number] for number in plan.leaves]
-    if not all(leaf.hooks.plain() for leaf in targets):
-        return False
+    for leaf in targets:
+        if not leaf.hooks.plain():
+            return False
     before, mode.grad = mode.grad, False
     try:
         for leaf, attrs in zip(targets, plan.attrs):
