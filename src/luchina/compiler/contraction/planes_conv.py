@@ -27,7 +27,7 @@ from luchina.compiler.contraction.microkernel import LINE, multiply_add, prefetc
 from luchina.compiler.contraction.packing import loaded
 from luchina.compiler.contraction.planes import FLOATS, GEOMETRY, Geometry, PlaneKernel, Tap, way
 from luchina.compiler.contraction.spec import ACCUMULATE
-from luchina.compiler.contraction.tiles import BLOCKS, TILES, padded
+from luchina.compiler.contraction.tiles import TILES, padded
 from luchina.compiler.ir import STORAGE_TYPE, Operand
 from luchina.compiler.kernel import Kernel, kernel_name
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
 Pair = tuple[int, int]
+
+# About so many products are summed one after the other: rounding errors grow with a chain's length, not with K.
+CHAIN = 128
 
 # Planes and sums of a block lie in the second cache.
 PLANE_BYTES = 192 << 10
@@ -108,7 +111,7 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
     nr = nv * lanes
     taps = max(len(phase) for phase in p.phases)
     depth = channels * taps
-    turns = max(1, ceil(depth / BLOCKS[target.name][0]))
+    turns = max(1, ceil(depth / CHAIN))
     c_block = ceil(channels / turns)
     c_blocks = ceil(channels / c_block)
     phases = len(p.phases)
