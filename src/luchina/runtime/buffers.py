@@ -177,7 +177,7 @@ def _from_system(nbytes: int, size: int) -> int:
         _keep_reserve()
     if huge and advise is not None:
         # Pages of 2 MB: one page fault where there would be 512. Advice only, so a refusal does not matter.
-        advise(block, size, _ADVICE_HUGE_PAGES)
+        advise(block, nbytes & -_HUGE, _ADVICE_HUGE_PAGES)  # the rest in small ones, of which only those used are there
     return block.value
 
 
