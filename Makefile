@@ -44,6 +44,7 @@ bench: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/python benchmarks/bench.py
 	$(TEST_VENV)/bin/python benchmarks/roofline.py
 	$(TEST_VENV)/bin/python benchmarks/growth.py
+	$(TEST_VENV)/bin/python benchmarks/precision.py
 
 clean:
 	rm -rf $(DEMO_VENV) $(TEST_VENV) build dist src/*.egg-info .pytest_cache .ruff_cache .mypy_cache

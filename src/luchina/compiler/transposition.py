@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
 # Elements that can be turned, by size, and the type that carries their bits.
-CARRIERS = {4: "i32", 8: "i64"}
+CARRIERS = {2: "i16", 4: "i32", 8: "i64"}
 
 # A block is a square of so many elements a side; smaller arrays, and axes shorter than a square, are not worth it.
 SIDE = 64
@@ -90,7 +90,7 @@ def emit(size: int, outer: int, target: Target, name: str) -> str:
     """Text of the module. A square's rows lie along the axis that is read, its columns along the written one."""
     e = Emitter()
     element = CARRIERS[size]
-    lanes = target.vector_bits // (8 * size)
+    lanes = target.vector_bits // (8 * max(size, 4))  # of 16 bits in halves of vectors: as many as registers
 
     def param(at: int) -> Operand:
         return e.load("i64", e.gep("i64", Operand("ptr", "%params"), at), 8)
@@ -130,6 +130,26 @@ def emit(size: int, outer: int, target: Target, name: str) -> str:
     return module([e.function(name)], e.declarations, target.triple)
 
 
+def turn_by_halves(e: Emitter, rows: list[Operand]) -> list[Operand]:
+    """Columns of a square of vectors: for each power of two, rows so far apart exchange blocks of so many lanes."""
+    lanes, wide = len(rows), rows[0].type
+    step = 1
+    while step < lanes:
+        upper = [bool(lane & step) for lane in range(lanes)]
+        low = [lanes + lane - step if up else lane for lane, up in enumerate(upper)]
+        high = [lanes + lane if up else lane + step for lane, up in enumerate(upper)]
+        orders = [", ".join(f"i32 {i}" for i in order) for order in (low, high)]
+        rows = list(rows)
+        for i in range(lanes):
+            if not i & step:
+                pair = f"{rows[i]}, {rows[i + step]}"
+                rows[i], rows[i + step] = (
+                    e.inst(wide, f"shufflevector {pair}, <{lanes} x i32> <{order}>") for order in orders
+                )
+        step *= 2
+    return rows
+
+
 class _Square:
     def __init__(self, e: Emitter, element: str, lanes: int, in_step: Operand, out_step: Operand) -> None:
         self.e, self.element, self.lanes = e, element, lanes
@@ -148,7 +168,8 @@ class _Square:
                     step = e.select(e.icmp("sgt", rows, e.i64(i)), step, e.i64(0))
                 read = e.gep(self.element, read, step)
             values.append(v.masked_load(e, wide, read, mask))
-        for i, value in enumerate(v.transpose(e, values)):
+        turned = turn_by_halves(e, values) if self.element == "i16" else v.transpose(e, values)
+        for i, value in enumerate(turned):
             if i:
                 write = e.gep(self.element, write, self.out_step)
             exists = None
