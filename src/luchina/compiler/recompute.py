@@ -33,6 +33,9 @@ MAX_COST = 64
 # Of what is read for it, in its own bytes.
 MAX_READ = 2.1
 
+# Of what has to be kept for longer instead.
+MAX_INSTEAD = 0.6
+
 
 class Recomputed(NamedTuple):
     """The graph with copies; ``copies`` are never kept for several readers' sake."""
@@ -96,6 +99,7 @@ def _results(scheduler: Scheduler) -> set[int]:
 def _choose(scheduler: Scheduler, timeline: _Timeline) -> dict[int, Node]:
     """What is dropped after its early readers, by id."""
     dropped: dict[int, Node] = {}
+    prolonged: set[int] = set()
     for node in scheduler.order:
         key = id(node)
         if key not in scheduler.roots or key in timeline.results or node.op not in POINTWISE:
@@ -104,17 +108,15 @@ def _choose(scheduler: Scheduler, timeline: _Timeline) -> dict[int, Node]:
             continue
         inside, sources = expression(node, scheduler.roots, dropped)
         cost = sum(COST.get(n.op, 1) for n in inside if n.op in POINTWISE)
-        kept = all(s.op == "input" or _stays(s, node, timeline) for s in sources)
+        # What has to be kept longer instead: moments of rows, or the 16 bits that a float32 value was made of.
+        ending = [s for s in sources if s.op != "input" and timeline.last[id(s)] <= timeline.divide]
+        instead = sum(nbytes(s) for s in ending if id(s) not in prolonged)
         plain = all(n.op in POINTWISE or n.op in _MOVES for n in inside)
         read = sum(min(nbytes(s), nbytes(node)) for s in sources)
-        if plain and kept and cost <= MAX_COST and read <= MAX_READ * nbytes(node):
+        if plain and instead <= MAX_INSTEAD * nbytes(node) and cost <= MAX_COST and read <= MAX_READ * nbytes(node):
             dropped[key] = node
+            prolonged.update(map(id, ending))
     return dropped
-
-
-def _stays(source: Node, node: Node, timeline: _Timeline) -> bool:
-    """Whether a source of ``node`` is there for its late readers at no, or little, further expense."""
-    return timeline.last[id(source)] > timeline.divide or 16 * nbytes(source) <= nbytes(node)
 
 
 _MOVES = (MOVEMENT - {"strided"}) | {"const", "scalar", "iota"}
