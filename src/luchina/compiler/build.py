@@ -201,7 +201,7 @@ class Plan(NamedTuple):
 
 def arena(nbytes: int) -> Buffer:
     """Memory for the temporaries of one run."""
-    return allocate(nbytes) if nbytes < SMALL_ARENA else allocate(nbytes, spare=8)
+    return allocate(nbytes) if nbytes < SMALL_ARENA else allocate(nbytes, spare=1.5)
 
 
 def _execute(plan: Plan, inputs: list[Buffer], scalars: list[float | int]) -> list[Buffer]:

@@ -97,8 +97,8 @@ def _allocate(nbytes: int, spare: float = 1.25) -> Buffer:
             ptr = _pool[size].pop()
             _pooled -= size
         else:
-            if spare > 2:  # the memory of runs has to grow: what it had goes back first
-                _give_back(size // 2)
+            if spare > 1.25:  # the memory of runs has to grow: what it had goes back first
+                _give_back(size // 2, size)
             ptr = _from_system(nbytes, size)
     _in_use += size
     if _in_use > _peak:
@@ -115,12 +115,12 @@ def _larger(size: int, spare: float) -> int:
     return min(fitting, default=0)
 
 
-def _give_back(size: int) -> None:
-    """Return the blocks that are kept and at least so large to the system."""
+def _give_back(least: int, below: int) -> None:
+    """Return the blocks that are kept and have such a size to the system."""
     global _pooled
     free = _c_library()[1]
     for kept, blocks in list(_pool.items()):
-        while kept >= size and blocks:
+        while least <= kept < below and blocks:
             try:
                 ptr = blocks.pop()
             except IndexError:
@@ -226,7 +226,7 @@ def _c_library() -> tuple[Any, Any, Any]:
 
 def empty_cache() -> None:
     """Give the pool's unused blocks back to the system."""
-    _give_back(0)
+    _give_back(0, 1 << 63)
 
 
 def memory_allocated() -> int:
