@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from luchina.autograd import engine
 from luchina.autograd.anomaly import state as anomaly
+from luchina.dispatch.exchange import Exchangeable
 from luchina.graph import program
 from luchina.graph.value import Op, Spec, Value, key_of, mode, record, recording
 from luchina.ops.registry import full
@@ -104,6 +105,15 @@ def _learn(loss: Value) -> Plan | None:
     )
 
 
+def _accumulate(leaves: list[Value], loss: Value, attrs: tuple[tuple, ...]) -> None:
+    """Record the gradient of the loss for each leaf, and add it to what the leaf has."""
+    for leaf, each in zip(leaves, attrs):
+        leaf.hooks.accumulate(record(GRADIENT, loss, attrs=each))
+
+
+accumulate = Exchangeable(_accumulate)  # until ``luchina.dispatch`` has compiled it
+
+
 def backward(loss: Value) -> bool:
     """Accumulate the gradients of a scalar loss into its leaves, if its structure allows the short way."""
     if recording.passed:
@@ -137,8 +147,7 @@ def backward(loss: Value) -> bool:
             return False
     before, mode.grad = mode.grad, False
     try:
-        for leaf, attrs in zip(targets, plan.attrs):
-            leaf.hooks.accumulate(record(GRADIENT, loss, attrs=attrs))
+        accumulate(targets, loss, plan.attrs)
     finally:
         mode.grad = before
     recording.consumed.append(loss)

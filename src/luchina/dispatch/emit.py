@@ -36,6 +36,7 @@ _OBJECTS = (
     "is_floating_point", "attrs", "key_of", "limit", "scalar_number",
     "Buffer", "one", "getrefcount", "own_memory", "show_one",
     "allocate", "arena", "run", "threads", "lock", "_pool", "acquire", "release", "address", "stride",
+    "record", "gradient", "with_attrs", "TensorHooks", "_grad", "wrap_value", "accumulate",
     "pool_of", "list", "memory", "pool", "_in_use", "_pooled", "_peak", "POOL_LIMIT",
 )  # fmt: skip
 OWN = ("twin", "memo", "learn", "laid", "free")
@@ -56,6 +57,7 @@ SLOTS = {
     "Buffer": ("_size", "nbytes", "owner", "ptr"),
     "Update": ("tensors", "value", "written"),
     "Pack": ("buffers", "numbers"),
+    "TensorHooks": ("after", "functions", "tensor"),
     "Op": ("vjp",),
     "Anywhere": ("threads",),
 }  # fmt: skip
@@ -601,6 +603,6 @@ def _find_object(e: ObjectEmitter, mapping: Operand, key: Operand, fail: str) ->
 
 _FUNCTIONS = (
     *(_new, _value, _number, _shown, _viewed, _watch, _key, _call, _record, _wrap),
-    *(step.own, step.show, memory.allocate, memory.release),
+    *(step.own, step.show, step.accumulate, memory.allocate, memory.release),
     *(run.gather, run.signature, run.execute, run.fill),
 )

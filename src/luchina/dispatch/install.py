@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from luchina import tensor as face
+from luchina.autograd import remembered
 from luchina.compiler import build, jit
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.dispatch import calls, emit, objects
@@ -63,6 +64,7 @@ def _offsets() -> dict[tuple[str, str], int]:
         "Buffer": Buffer,
         "Update": update.Update,
         "Pack": value.Pack,
+        "TensorHooks": face.TensorHooks,
         "Op": value.Op,
         "Anywhere": Anywhere,
     }
@@ -116,6 +118,11 @@ def _shared() -> dict[str, Any]:
         "key_of": value.key_of,
         "limit": functools.partial(program.realize, ()),
         "scalar_number": value.scalar_number,
+        "record": value.record,
+        "gradient": remembered.GRADIENT,
+        "with_attrs": ("attrs",),
+        "TensorHooks": face.TensorHooks,
+        "wrap_value": face.wrap_value,
         "getrefcount": sys.getrefcount,
         "own_memory": update.own_memory,
         "show_one": update.show_one,
@@ -163,6 +170,7 @@ def install() -> bool:
     value.record.exchange(record)
     setattr(face.Tensor, "__hash__", objects.method(id))
     places = {"wrap": face.wrap_value, "own": update.own, "show": update.show}
+    places |= {"accumulate": remembered.accumulate}
     places |= {"gather": program.gather, "signature": program.signature, "fill": program.fill}
     if not buffers.GUARDED:
         places |= {"allocate": buffers.allocate, "execute": build.execute}

@@ -1,4 +1,5 @@
-"""The code for what happens to an optimizer's tensors round a step; the twins are in ``graph.update``."""
+"""The code for gradients, and for an optimizer's tensors round a step; the twins are in ``autograd.remembered`` and
+``graph.update``."""
 
 from __future__ import annotations
 
@@ -135,3 +136,52 @@ def show(e: ObjectEmitter) -> str:
     e.ret(NULL)
     _twin(e)
     return e.finished("show")
+
+
+def accumulate(e: ObjectEmitter) -> str:
+    """``accumulate(leaves, loss, attrs)``: a leaf without a gradient gets one here; its hooks are asked otherwise."""
+    passed, value_at = e.array(3), e.cell()
+    e.unless(e.icmp("eq", NARGS, e.i64(3)), "twin")
+    leaves, loss, attrs = (e.load("ptr", e.gep("ptr", ARGS, i), 8) for i in range(3))
+    e.unless(e.is_(e.kind(leaves), "list"), "twin")
+
+    def call(function: str, *arguments: Operand, names: Operand = NULL) -> Operand:
+        for i, argument in enumerate(arguments):
+            e.store(argument, e.gep("ptr", passed, i), 8)
+        positional = len(arguments) - (names is not NULL)
+        return e.api("PyObject_Vectorcall", e.given(function), passed, e.i64(positional), names)
+
+    with e.loop(e.i64(0), e.api("PyList_Size", leaves, result="i64")) as loop:
+        leaf = e.api("PyList_GetItem", leaves, loop.index)
+        hooks = e.slot(leaf, "Value", "hooks")
+        made = call("record", e.given("gradient"), loss, e.item(attrs, loop.index), names=e.given("with_attrs"))
+        e.store(e.present(made, "fail"), value_at, 8)
+        e.unless(e.is_(e.kind(hooks), "TensorHooks"), "asked")
+        after = e.api("PyObject_Size", e.slot(hooks, "TensorHooks", "after"), result="i64")
+        e.unless(e.icmp("eq", after, e.i64(0)), "asked")
+        tensor = e.present(e.api("PyObject_CallNoArgs", e.slot(hooks, "TensorHooks", "tensor")), "spoilt")
+        e.decref(tensor)  # its module keeps it, and only this code runs
+        e.unless(e.bin("xor", e.is_(tensor, "None"), Operand("i1", "true")), "done")
+        have = e.present(e.api("PyObject_GetAttr", tensor, e.given("_grad")), "spoilt")
+        e.decref(have)
+        e.unless(e.is_(have, "None"), "asked")
+        shown = e.present(call("wrap_value", made), "spoilt")
+        e.api("PyObject_SetAttr", tensor, e.given("_grad"), shown, result="i32")
+        e.decref(shown)
+        e.br("done")
+        e.label("asked")
+        e.store(hooks, e.gep("ptr", passed, 0), 8)
+        e.store(made, e.gep("ptr", passed, 1), 8)
+        answer = e.api("PyObject_VectorcallMethod", e.given("accumulate"), passed, e.i64(2), NULL)
+        e.decref(e.present(answer, "spoilt"))
+        e.br("done")
+        e.label("done")
+        e.decref(made)
+    e.ret(e.incref(e.given("None")))
+    e.label("spoilt")
+    e.decref(e.load("ptr", value_at, 8))
+    e.br("fail")
+    e.label("fail")
+    e.ret(NULL)
+    _twin(e)
+    return e.finished("accumulate")
