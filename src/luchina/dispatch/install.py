@@ -19,7 +19,7 @@ from luchina import tensor as face
 from luchina.autograd import remembered
 from luchina.compiler import build, jit
 from luchina.compiler.kernel import Kernel, kernel_name
-from luchina.dispatch import calls, emit, objects
+from luchina.dispatch import calls, context, emit, objects
 from luchina.dispatch.exchange import Exchangeable
 from luchina.graph import program, update, value
 from luchina.runtime import buffers, threads
@@ -70,9 +70,11 @@ def _offsets() -> dict[tuple[str, str], int]:
     }
     for name in ("Value", "Tensor", "Storage", "Counter", "Buffer"):
         slots = {*vars(classes[name])["__slots__"]} - {"__weakref__", "__dict__"}
-        unknown = slots ^ {*emit.SLOTS[name]}
+        unknown = slots ^ {*context.SLOTS[name]}
         assert not unknown, f"the code that makes a {name} does not know its slots {unknown}"
-    return {(name, slot): objects.offset(classes[name], slot) for name, slots in emit.SLOTS.items() for slot in slots}
+    return {
+        (name, slot): objects.offset(classes[name], slot) for name, slots in context.SLOTS.items() for slot in slots
+    }
 
 
 @functools.cache
@@ -87,7 +89,7 @@ def _kernel() -> Kernel:
 
 @functools.cache
 def _shared() -> dict[str, Any]:
-    """What every function is given; see ``emit.CONTEXT``."""
+    """What every function is given; see ``context.CONTEXT``."""
     from luchina import dtypes, precision
     from luchina.shape import Size
 
@@ -143,7 +145,7 @@ def _context(twin: Callable[..., Any], call: calls.Call | None = None) -> tuple:
     given = _shared() | {"twin": twin}
     if call is not None:
         given |= {"memo": call.memo, "learn": call.learn, "laid": call.laid, "free": call.free}
-    return tuple([given.get(name, name) for name in emit.CONTEXT])  # what is not an object is a name
+    return tuple([given.get(name, name) for name in context.CONTEXT])  # what is not an object is a name
 
 
 _addresses: dict[str, int] = {}
