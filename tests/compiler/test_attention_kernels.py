@@ -193,6 +193,6 @@ def test_memory_grows_with_the_length_and_not_with_its_square(parts: int) -> Non
     needed = []
     for length in (4096, 8192):
         executable = build.compile(graph(((1, 1, 1), length, length, 32, 32, "causal"), "float32", parts))
-        needed.append(executable.arena_bytes + executable._program._scratch)
+        needed.append(executable.arena_bytes + executable._program.scratch)
         assert needed[-1] < length * length  # a quarter of the scores
     assert needed[1] < 2.1 * needed[0]
