@@ -13,18 +13,21 @@ import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from luchina import tensor as face
 from luchina.autograd import remembered
-from luchina.compiler import build, jit
-from luchina.compiler.kernel import Kernel, kernel_name
-from luchina.dispatch import calls, context, emit, objects
+from luchina.dispatch import calls, context, objects
 from luchina.dispatch.exchange import Exchangeable
 from luchina.graph import program, update, value
-from luchina.runtime import buffers, threads
+from luchina.runtime import buffers
 from luchina.runtime.buffers import Buffer
 from luchina.storage import Counter, Storage
+
+if TYPE_CHECKING:
+    from luchina.compiler.kernel import Kernel
+
+# The compiler is imported where it is used: not by whoever imports luchina.
 
 COMPILE_AFTER = 4
 """Programs that a process has run before it compiles the functions."""
@@ -80,6 +83,9 @@ def _offsets() -> dict[tuple[str, str], int]:
 @functools.cache
 def _kernel() -> Kernel:
     """The module of all functions, named by what writes it and by this Python's layout of objects."""
+    from luchina.compiler.kernel import Kernel, kernel_name
+    from luchina.dispatch import emit
+
     offsets = _offsets()
     sources = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
     limits = program.PLAIN_LIMIT, program.PENDING_LIMIT
@@ -91,6 +97,8 @@ def _kernel() -> Kernel:
 def _shared() -> dict[str, Any]:
     """What every function is given; see ``context.CONTEXT``."""
     from luchina import dtypes, precision
+    from luchina.compiler import build
+    from luchina.runtime import threads
     from luchina.shape import Size
 
     given: dict[str, Any] = {
@@ -161,6 +169,8 @@ def install() -> bool:
     global installed
     if installed or not objects.supported():
         return installed
+    from luchina.compiler import build, jit
+
     _addresses.update(jit.load_module(_kernel()))
     for made, call in _functions:
         made.exchange(_compiled(call))
@@ -191,6 +201,8 @@ _runs = count(1)
 
 
 def _after_run(run: Any) -> None:
+    from luchina.compiler import jit
+
     number = next(_runs)
     if number >= COMPILE_AFTER or jit.is_stored(_kernel()):
         program.observers.remove(_after_run)
