@@ -114,6 +114,13 @@ def test_numbers():
             x * 2**70
 
 
+def test_a_number_that_the_call_itself_looks_at():
+    x, y = torch.ones(2), torch.full((2,), 10.0)
+    for alpha in (1, 1, 2, 3, 1, 0):
+        assert x.add(y, alpha=alpha).tolist() == [1 + 10 * alpha] * 2
+        assert torch.sub(x, y, alpha=float(alpha)).tolist() == [1 - 10 * alpha] * 2
+
+
 def test_modes_are_looked_at_each_time():
     w = torch.ones(2, 2, requires_grad=True)
     for _ in range(2):

@@ -131,6 +131,9 @@ def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Temp
     steps: list[Step] = []
     if not _follow(value, args, numbers, places, steps, before) or not steps:
         return None
+    used = {source for step in steps for source in step.inputs}
+    if not used.issuperset(numbers):
+        return None  # the call itself looked at the number, as at an alpha of 1
     return Template(tuple(steps), result._shape, result._strides, view)
 
 

@@ -34,9 +34,6 @@ class _Method(ctypes.Structure):
     )
 
 
-_methods: list[_Method] = []  # CPython keeps pointers to them
-
-
 def offset(cls: type, slot: str) -> int:
     """Where a slot of ``cls`` lies in its objects."""
     descriptor = next(base.__dict__[slot] for base in cls.__mro__ if slot in base.__dict__)
@@ -48,7 +45,8 @@ def offset(cls: type, slot: str) -> int:
 def function(name: str, address: int, context: tuple, doc: str | None = None) -> Any:
     """The compiled function at an address as a callable, which is given ``context`` at every call."""
     method = _Method(name.encode(), address, _FASTCALL | _KEYWORDS, None if doc is None else doc.encode())
-    _methods.append(method)
+    # Never freed: CPython calls through it until the very end of the interpreter, when modules are gone.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(method))
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.py_object]
     return make(ctypes.addressof(method), context, "luchina")
