@@ -66,6 +66,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 def _moved(self: Tensor, where: device, d: dtype, memory_format: Any) -> Tensor:
     """The tensor on another device; its elements lie there in the order that they have here, or in a format."""
+    if where is devices.CPU and d is not self.dtype:  # which knows every dtype
+        return to(_moved(self, where, self.dtype, memory_format), d)
     if d is not self.dtype or memory_format not in (None, "preserve_format"):
         self = to(self, d, memory_format=memory_format)
     laid = elementwise(lambda value: to_device(value, where), (self,), {})

@@ -1,7 +1,7 @@
 """Reductions in registers: what is carried through a loop for each of them.
 
 A sum's order depends on its own extent only: partial sums of ``CHUNK`` terms in each lane are made in the accumulation
-dtype, and added up in float64. So a long float32 sum is as accurate as a pairwise one.
+dtype, and added up in float64, where there is any. So a long float32 sum is as accurate as a pairwise one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Accumulator:
         self.lanes = lanes
         self.element = register_type(dtype)
         # Chunks of a float sum or product are combined in float64.
-        self.total = "double" if dtype in FLOATS and op in ("sum", "prod") else self.element
+        widened = dtype in FLOATS and op in ("sum", "prod") and writer.target.has_f64
+        self.total = "double" if widened else self.element
 
     def width(self) -> int:
         """Number of registers carried through a chunk."""

@@ -18,6 +18,7 @@ from luchina.compiler.expansion import expand_contractions
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.loopspec import HEADER, LoopSpec
 from luchina.compiler.memory import drop_dead, plan_arena, take_over
+from luchina.compiler.narrow import narrow
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import Node
 from luchina.compiler.schedule import Scheduler
@@ -39,6 +40,7 @@ class Device(Protocol):
 
     name: str
     target: Target
+    unsupported: dict[str, str]
 
     def allocate(self, nbytes: int) -> DeviceBuffer: ...
     def upload(self, data: bytes) -> DeviceBuffer: ...
@@ -92,6 +94,8 @@ class DeviceScheduler(Scheduler):
     def __init__(self, outputs: Sequence[Node], donated: Sequence[int], target: Target, aligned: bool) -> None:
         self.target = target
         self.aligned = aligned
+        if not target.has_f64:
+            self.widest = "float32"
         super().__init__(outputs, donated)
 
     def view(self, node: Node) -> Window:
@@ -112,6 +116,8 @@ def compile_for(device: Device, outputs: Sequence[Node], donated: Sequence[int] 
 
 def plan(outputs: Sequence[Node], target: Target, donated: Sequence[int] = (), aligned: bool = True) -> DeviceScheduler:
     """The kernels of a program for devices of a kind, in order."""
+    if not target.has_f64:
+        outputs = narrow(outputs)
     scheduler = DeviceScheduler(simplify(expand_contractions(simplify(outputs))), donated, target, aligned)
     scheduler.plan()
     return scheduler
@@ -207,9 +213,12 @@ class DeviceExecutable:
 
         data = bytearray(8 * len(self._places))
         for (index, kind), place in self._places.items():
-            word = array("d", [scalars[index]]) if kind == "float64" else array("q", [int(scalars[index])])
-            data[8 * place : 8 * place + 8] = word.tobytes()
+            word = array("q", [int(scalars[index])]) if kind == "int64" else array(_CODES[kind], [scalars[index]])
+            data[8 * place : 8 * place + word.itemsize] = word.tobytes()
         return bytes(data)
+
+
+_CODES = {"float64": "d", "float32": "f"}
 
 
 def _words(values: Sequence[int]) -> bytes:

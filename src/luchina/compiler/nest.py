@@ -180,9 +180,9 @@ class LoopBuilder:
             return self.constant(node.attrs[0], node.dtype)
         if op == "scalar":
             whole = node.dtype in INTS or node.dtype == "bool"
-            held = "int64" if whole else "float64"
+            held = "int64" if whole else scheduler.widest
             storage, place = scheduler.scalar_place(node.attrs[0], held)
-            at = self.operand("load", held, storage, (place,) + (0,) * self.axes, (), None)
+            at = self.operand("load", held, storage, (place * 8 // ITEMSIZE[held],) + (0,) * self.axes, (), None)
             value = self.instruction("load", held, (), (at,))
             return value if held == node.dtype else self.instruction("cast", node.dtype, (value,))
         if op == "iota":

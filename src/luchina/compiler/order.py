@@ -26,7 +26,7 @@ SHORT = 64  # rows that insertion sort puts in order sooner than the counting of
 
 class Scan(NamedTuple):
     """A running ``op`` over rows. Sums and products run one precision wider than they are stored, as in PyTorch:
-    16-bit floats in float32, float32 in float64."""
+    16-bit floats in float32, float32 in float64 where there is any."""
 
     dtype: str
     op: str
@@ -39,7 +39,8 @@ class Scan(NamedTuple):
         e = Emitter()
         x, out, n = _parameters(e, 3, pointers=2)
         element = _INTEGER[ITEMSIZE[self.dtype]]
-        running_dtype = "float64" if self.dtype == "float32" and self.op in ("sum", "prod") else self.dtype
+        widened = self.dtype == "float32" and self.op in ("sum", "prod") and target.has_f64
+        running_dtype = "float64" if widened else self.dtype
 
         def load(at: Operand) -> Operand:
             return emit_cast(e, self.dtype, running_dtype, load_value(e, self.dtype, e.gep(element, x, at)))

@@ -40,6 +40,8 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
 
     builder = LoopBuilder
     contractions = ContractionGroup
+    widest = "float64"
+    """How run-time numbers that are not whole are handed over."""
 
     def __init__(
         self, outputs: Sequence[Node], donated: Collection[int] = (), copies: frozenset[int] = frozenset()
@@ -77,7 +79,7 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
         return made
 
     def scalar_place(self, index: int, held: str) -> tuple[Storage, int]:
-        """Where run-time scalar ``index`` lies as float64 or int64: the storage and the number of its 8 bytes."""
+        """Where run-time scalar ``index`` lies as ``widest`` or int64: the storage and the number of its 8 bytes."""
         if self.scalars is None:
             self.scalars = self.storage("scalars", 0, "int64")
         place = self.scalar_places.setdefault((index, held), len(self.scalar_places))

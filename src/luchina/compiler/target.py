@@ -43,8 +43,10 @@ class Target:
     """Number of vector registers."""
     has_fma: bool
     has_f16c: bool
-    """Conversion between half and float32 is an instruction."""
+    """Conversion between half and float32 is an instruction; on a device, half is a type."""
     triple: str = ""
+    has_f64: bool = True
+    """float64 can be computed."""
 
     def lanes(self, dtype: str) -> int:
         """Elements of ``dtype`` that one vector register holds while computing."""

@@ -7,18 +7,19 @@ hands them over.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from luchina.compiler.build import compile as compile_for_cpu
 from luchina.compiler.device import compile_for
-from luchina.compiler.prims import Node
+from luchina.compiler.prims import Node, topological
 from luchina.devices import CPU, device
 from luchina.graph import program
 from luchina.graph.value import Value
 from luchina.runtime import accelerators
 from luchina.runtime.accelerators import Memory
-from luchina.runtime.buffers import ITEMSIZE, Buffer
+from luchina.runtime.buffers import ITEMSIZE, Buffer, from_bytes, memory
 
 
 def elsewhere(values: Sequence[Value]) -> bool:
@@ -35,13 +36,22 @@ class DevicePart:
         self.kernels = self.executable.kernels
         self.arena_bytes = self.executable.arena_bytes
         self.sizes = [node.size * ITEMSIZE[node.dtype] for node in outputs]
+        self.unsupported = self.executable.device.unsupported
+        leaves = (node for node in topological(outputs) if node.op == "input") if self.unsupported else ()
+        self.dtypes = {node.attrs[0]: node.dtype for node in leaves}
 
     def run(self, inputs: Sequence[Any], scalars: Sequence[float | int]) -> list[Any]:
         """Memory with the outputs; an input may be a 0-dim tensor of the CPU."""
         where = self.where
-        held = [accelerators.upload(where, x, x.nbytes) if x.__class__ is Buffer else x for x in inputs]
+        held = [self._there(i, x) if x.__class__ is Buffer else x for i, x in enumerate(inputs)]
         results = self.executable.run(held, scalars)
         return [Memory(where, buffer, buffer.ptr, n) for buffer, n in zip(results, self.sizes)]
+
+    def _there(self, index: int, block: Buffer) -> Memory:
+        """A number of the CPU on the device, which may have to take a float64 as float32."""
+        if self.dtypes.get(index) in self.unsupported:
+            block = from_bytes(struct.pack("f", *struct.unpack("d", memory(block)[:8])))
+        return accelerators.upload(self.where, block, block.nbytes)
 
 
 class _Part(NamedTuple):

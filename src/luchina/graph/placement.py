@@ -5,12 +5,14 @@ Asked once for each signature (``Op.__call__``), like shape and dtype: a recorde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from luchina.devices import CPU, device
+from luchina.runtime import accelerators
 
 if TYPE_CHECKING:
+    from luchina.dtypes import dtype
     from luchina.graph.value import Op, Value
 
 elsewhere: dict[int, device | None] = {}
@@ -47,6 +49,19 @@ def place(op: Op, inputs: Sequence[Value], attrs: tuple[Any, ...]) -> device | N
         if attr.__class__ is device:
             return attr
     return None
+
+
+def supported(where: device | None, dtypes: Iterable[dtype]) -> None:
+    """Raise TypeError if a device has no arithmetic for one of the dtypes."""
+    if where is None or where is CPU:
+        return
+    accelerator = accelerators.accelerator(where.type, where.index or 0)
+    for d in dtypes:
+        if d.name in accelerator.unsupported:
+            raise TypeError(
+                f"{where} does not support {d} ({accelerator.description} lacks {accelerator.unsupported[d.name]}). "
+                "Please use torch.float32 instead, or the CPU."
+            )
 
 
 def _title(value: Value) -> str:

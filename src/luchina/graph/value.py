@@ -20,7 +20,7 @@ from luchina import dtypes
 from luchina.devices import CPU, device
 from luchina.dispatch.exchange import Exchangeable
 from luchina.dtypes import dtype
-from luchina.graph.placement import elsewhere, place
+from luchina.graph.placement import elsewhere, place, supported
 from luchina.runtime.accelerators import Memory
 from luchina.runtime.buffers import Buffer
 
@@ -97,7 +97,10 @@ class Op:
         entry = interned.get(key)
         if entry is None:
             where = place(self, inputs, attrs)
-            entry = _intern(key, self.infer(*inputs, *attrs), where)
+            spec = self.infer(*inputs, *attrs)
+            if where is not CPU:
+                supported(where, [spec.dtype] if type(spec) is Spec else [each.dtype for each in spec])
+            entry = _intern(key, spec, where)
             if where in (CPU, None) and _too_large(entry[1]):
                 too_large.add(entry[0])
         number, spec = entry

@@ -6,6 +6,7 @@ from typing import Any
 
 from luchina.devices import CPU, device
 from luchina.graph import program
+from luchina.graph.placement import supported
 from luchina.graph.value import Op, Spec, Value, from_buffer, mode
 from luchina.runtime import accelerators
 
@@ -36,6 +37,7 @@ def to_device(value: Value, where: device) -> Value:
     have = value.device
     if have is where:
         return value
+    supported(where, (value.dtype,))
     if have is None:
         return PLACE(value, attrs=(where,))
     if value.buffer is None:

@@ -200,6 +200,7 @@ class CUDA:
         capability: its compute capability, as (major, minor).
         total: bytes of memory.
         target: for what the compiler writes.
+        unsupported: dtypes that cards have no arithmetic for: none.
     """
 
     def __init__(self, handle: Any, index: int) -> None:
@@ -222,6 +223,7 @@ class CUDA:
         self.processors = _call("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, handle)
         self.total = _call("cuDeviceTotalMem", handle)
         self.target = ptx.target_for(self.capability)
+        self.unsupported: dict[str, str] = {}
         version = _call("cuDriverGetVersion")
         self.version = (version // 1000, version % 1000 // 10)
         capability = ".".join(map(str, self.capability))

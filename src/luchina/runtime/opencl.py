@@ -13,11 +13,11 @@ import functools
 import importlib
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from luchina.compiler.kernel import Kernel
-from luchina.compiler.targets.spirv import SPIRV
+from luchina.compiler.targets import spirv
 from luchina.runtime import cache
 from luchina.runtime.caching import OutOfMemoryError
 
@@ -42,19 +42,14 @@ def _opencl() -> Any:
         raise NoDevice("OpenCL needs pyopencl: pip install luchina[opencl]") from None
 
 
-def missing_of(version: str, extensions: str, il: str, svm: int) -> list[str]:
-    """What a device lacks of what programs need, from its answers to four questions."""
-    known = extensions.split()
+def missing_of(version: str, il: str, svm: int) -> list[str]:
+    """What a device lacks of what programs need, from its answers to three questions."""
     lacks = []
     if "SPIR-V" not in il:
         lacks.append(f"SPIR-V (its intermediate languages: {il or 'none'})")
-    lacks += [f"{bits} floats ({name})" for bits, name in _FLOATS if name not in known]
     if not svm & 4:
         lacks.append(f"shared virtual memory through any pointer (has {svm:#x} of {version})")
     return lacks
-
-
-_FLOATS = (("16-bit", "cl_khr_fp16"), ("64-bit", "cl_khr_fp64"))
 
 
 def _all_devices() -> list[Any]:
@@ -82,7 +77,7 @@ def _lacks(device: Any) -> list[str]:
         svm = int(device.svm_capabilities)
     except cl.Error:
         svm = 0
-    return missing_of(device.version, device.extensions, il, svm)
+    return missing_of(device.version, il, svm)
 
 
 @functools.cache
@@ -124,9 +119,17 @@ class Buffer:
 
 
 class OpenCL:
-    """One device, with an in-order queue."""
+    """One device, with an in-order queue.
 
-    def __init__(self, device: Any, index: int) -> None:
+    Args:
+        extensions: those that programs may use; all that the device has, if none are given.
+
+    Attributes:
+        unsupported: dtypes that the device has no arithmetic for, with what it lacks. float16 is not among them:
+            without ``cl_khr_fp16`` its bits are converted by integer arithmetic.
+    """
+
+    def __init__(self, device: Any, index: int, extensions: Collection[str] = ()) -> None:
         cl = _opencl()
         self._device = device
         self._context = cl.Context([device])
@@ -134,7 +137,8 @@ class OpenCL:
         self._kernels: dict[str, Any] = {}
         self._lock = threading.Lock()  # a kernel's arguments are its state until it is enqueued
         self.name = f"opencl:{index}"
-        self.target = SPIRV
+        self.target = spirv.target_for(extensions or device.extensions.split())
+        self.unsupported = {} if self.target.has_f64 else {"float64": "cl_khr_fp64"}
         self.description = f"{device.name} ({device.platform.name}, {device.version}, driver {device.driver_version})"
 
     def __repr__(self) -> str:
@@ -187,11 +191,11 @@ class OpenCL:
 
     def _load(self, kernel: Kernel) -> Any:
         from luchina.compiler import jit
-        from luchina.compiler.targets import spirv
         from luchina.compiler.targets.items import ENTRY
 
         cl = _opencl()
-        digest = cache.digest(jit.environment(spirv.SPIRV), kernel.name, kernel.key, self.description)
+        floats = f"f16 {self.target.has_f16c} f64 {self.target.has_f64}"
+        digest = cache.digest(jit.environment(self.target), kernel.name, kernel.key, self.description, floats)
         program = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", cl.CompilerWarning)  # drivers tell of each kernel that they vectorise
@@ -202,7 +206,7 @@ class OpenCL:
                     program = None  # the driver's own form may change under the same version: make it again
             if program is None:
                 try:
-                    program = cl.Program(self._context, spirv.binary(kernel)).build()
+                    program = cl.Program(self._context, spirv.binary(kernel, self.target)).build()
                 except cl.Error as error:
                     raise RuntimeError(f"the driver of {self.name} refuses {kernel!r}: {error}") from None
                 cache.store(digest, program.get_info(cl.program_info.BINARIES)[0])
@@ -237,6 +241,4 @@ class OpenCL:
 
     def text(self, kernel: Kernel) -> str:
         """LLVM IR of a kernel for this device."""
-        from luchina.compiler.targets import spirv
-
-        return spirv.text(kernel)
+        return spirv.text(kernel, self.target)

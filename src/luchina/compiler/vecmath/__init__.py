@@ -70,10 +70,38 @@ FUNCTIONS: dict[str, Callable[..., Lanes]] = {
 }
 
 
+# Functions of OpenCL's own, for devices that cannot compute in float64 between float32 numbers.
+OPENCL = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "asinh",
+        "acosh",
+        "atanh",
+        "erfc",
+        "lgamma",
+        "atan2",
+        "pow",
+        "fmod",
+    ]
+)
+
+
 def emit(e: Emitter, target: Target, name: str, x: Operand, *more: Operand) -> Operand | None:
     """Write function ``name`` of ``x`` (and ``more``, of the same type); ``None`` if there is no vector form of it."""
     without_library = not target.vector_bits
-    function = FUNCTIONS.get(name) or (_wide(alone.lgamma) if without_library and name == "lgamma" else None)
+    if not target.has_f64:
+        if name in OPENCL:
+            return by_lanes(e, f"_Z{len(name)}{name}{'f' * len(more)}", x, *more)
+        function = {"erfinv": special.erfinv, "digamma": special.digamma}.get(name) or FUNCTIONS.get(name)
+    else:
+        function = FUNCTIONS.get(name) or (_wide(alone.lgamma) if without_library and name == "lgamma" else None)
     if function is None:
         return None
     element = element_of(x.type)
