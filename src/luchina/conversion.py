@@ -262,15 +262,21 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 
 
 def dlpack(self: Tensor, **options: Any) -> Any:
-    """A DLPack capsule of this tensor's memory."""
+    """A DLPack capsule of this tensor's memory.
+
+    Raises:
+        BufferError: on a device. What DLPack calls the memory of OpenCL is a ``cl_mem``, ours is an address.
+    """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    if self.device is not devices.CPU:
+        raise BufferError(f"memory of {self.device} cannot be exported: copy it with Tensor.cpu() first")
     return self._shared_array().__dlpack__()
 
 
 def dlpack_device(self: Tensor) -> tuple[int, int]:
-    """(kDLCPU, 0)."""
-    return (1, 0)
+    """DLPack's number of the kind of device (kDLCPU, kDLCUDA, kDLOpenCL), and the device's."""
+    return {"cpu": 1, "cuda": 2, "opencl": 4}[self.device.type], self.device.index or 0
 
 
 def apply_(self: Tensor, function: Callable[[Any], Any]) -> Tensor:

@@ -311,7 +311,11 @@ def from_memory(
     pointer: int, extent: int, shape: Sequence[int], strides: Sequence[int], d: dtype, owner: Any
 ) -> Tensor:
     """A tensor on memory that ``owner`` keeps alive: ``extent`` elements from ``pointer``."""
-    buffer = buffers.external(pointer, extent * d.itemsize, owner)
+    return on_memory(buffers.external(pointer, extent * d.itemsize, owner), extent, shape, strides, d)
+
+
+def on_memory(buffer: Any, extent: int, shape: Sequence[int], strides: Sequence[int], d: dtype) -> Tensor:
+    """A tensor on memory that others may see too: ``extent`` elements of a block."""
     whole = math.prod(shape) == extent and tuple(strides) == contiguous_strides(shape)
     value = from_buffer(buffer, tuple(shape) if whole else (extent,), d)
     result = make(Tensor, Storage(value, owned_elsewhere=True), Size(shape), tuple(strides), 0, d)

@@ -6,13 +6,13 @@ generation; tensors notice by that. Its elements lie in row-major order of that 
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 from typing import Any
 
 from luchina.devices import CPU, device
 from luchina.graph import program
 from luchina.graph.value import Value, from_buffer
+from luchina.runtime import accelerators
 
 _TITLES = {
     "float16": "HalfTensor",
@@ -109,7 +109,7 @@ class Storage:
             program.realize((value,))
         assert value.buffer is not None
         if value.buffer is not memory:
-            ctypes.memmove(memory.ptr, value.buffer.ptr, value.size * value.dtype.itemsize)
+            accelerators.copy(memory, value.buffer, value.size * value.dtype.itemsize)
         if not value.needs_grad:
             return from_buffer(memory, value.shape, value.dtype)
         value.buffer = memory

@@ -26,7 +26,7 @@ from luchina.ops.pointwise import cast
 from luchina.ops.transfer import follow, to_device
 from luchina.runtime.accelerators import on_host
 from luchina.runtime.accelerators import window as memory_part
-from luchina.runtime.buffers import as_numpy
+from luchina.runtime.buffers import as_numpy, external
 from luchina.shape import Size
 from luchina.storage import Counter, InferenceCounter, Storage
 
@@ -765,9 +765,17 @@ class Tensor:
             raise TypeError("Got unsupported ScalarType BFloat16")
         return self._shared_array()
 
+    def _shared_memory(self, nbytes: int) -> Any:
+        """A block on the bytes from this tensor's first element on, which the storage shares while it lives."""
+        if self.device is CPU:
+            array = self._shared_array()
+            return external(array.ctypes.data, nbytes, array)
+        program.realize((self._storage.value,))
+        block = memory_part(self._storage.value.buffer, self._offset * self._dtype.itemsize, nbytes)
+        self._storage.export(block)
+        return block
+
     def _shared_array(self) -> Any:
-        if present.accelerators and self.device is not CPU:
-            raise NotImplementedError(f"memory of {self.device} cannot be shared yet: copy it with Tensor.cpu() first")
         program.realize((self._storage.value,))  # whatever was recorded reads the numbers of before
         array = self._array()
         self._storage.export(array.base)

@@ -103,7 +103,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 
 def _as_dtype(self: Tensor, d: Any) -> Tensor:
     """The same bytes as numbers of another dtype: memory that both share from now on."""
-    from luchina.creation import from_memory
+    from luchina.creation import on_memory
 
     old, new = self.dtype.itemsize, d.itemsize
     names = (dtype_title(self.dtype), dtype_title(d))
@@ -131,9 +131,8 @@ def _as_dtype(self: Tensor, d: Any) -> Tensor:
                 )
         shape = (*shape[:-1], shape[-1] * old // new)
         strides = (*[s * old // new for s in strides[:-1]], 1)
-    array = self._shared_array()
     reach = 1 + sum((n - 1) * s for n, s in zip(shape, strides)) if 0 not in shape else 0
-    return from_memory(array.ctypes.data, reach, shape, strides, d, array)
+    return on_memory(self._shared_memory(reach * new), reach, shape, strides, d)
 
 
 def reshape(self: Tensor, *shape: Any) -> Tensor:

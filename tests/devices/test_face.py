@@ -203,11 +203,34 @@ def test_out_of_memory_leaves_everything_usable(where: torch.device) -> None:
     assert (small + 1).tolist() == [2.0] * 4 and (torch.ones(2) + 1).tolist() == [2.0] * 2
 
 
-def test_memory_of_a_device_is_not_shared(where: torch.device) -> None:
+def test_views_as_another_dtype_share_memory(where: torch.device) -> None:
+    for d in ("cpu", where):
+        x = torch.arange(8.0, device=d).reshape(2, 4)
+        bits = x[1:].view(torch.int32)
+        halves = x[:, 1:].view(torch.int16)
+        assert bits.device == x.device and bits.shape == (1, 4) and halves.shape == (2, 6) and halves.stride() == (8, 1)
+        assert bits.tolist() == [[0x40800000, 0x40A00000, 0x40C00000, 0x40E00000]]
+        before = bits + 0
+        x[1, 0] = 1.0
+        assert bits[0, 0].item() == 0x3F800000 and before[0, 0].item() == 0x40800000
+        bits[0, 1] = 0x40000000
+        bits.mul_(torch.tensor([1, 1, 0, 1], device=d))
+        assert x.tolist() == [[0, 1, 2, 3], [1, 2, 0, 7]] and halves[1].tolist() == [0, 0x4000, 0, 0, 0, 0x40E0]
+        assert (x + 1).tolist() == [[1, 2, 3, 4], [2, 3, 1, 8]]
+        wide = torch.arange(6, dtype=torch.uint8, device=d)[2:].view(torch.int16)  # which begins anywhere
+        assert wide.tolist() == [0x0302, 0x0504]
+        with pytest.raises(RuntimeError, match=r"self.size\(-1\) must be divisible by 2"):
+            torch.ones(3, device=d).view(torch.float64)
+
+
+def test_memory_of_a_device_is_not_exported(where: torch.device) -> None:
     x = torch.ones(2, device=where)
-    for share in (lambda: x.view(torch.int32), lambda: x.__dlpack__()):
-        with pytest.raises(NotImplementedError, match="memory of opencl:0 cannot be shared yet"):
+    assert x.__dlpack_device__() == (4, 0)
+    for share in (lambda: x.__dlpack__(), lambda: torch.utils.dlpack.to_dlpack(x), lambda: torch.from_dlpack(x)):
+        with pytest.raises(BufferError, match="memory of opencl:0 cannot be exported"):
             share()
+    with pytest.raises(TypeError, match=r"can't convert opencl:0 device type tensor to numpy. Use Tensor.cpu\(\)"):
+        np.asarray(x)
 
 
 def test_saved_constants_go_with_any_device(where: torch.device) -> None:

@@ -45,7 +45,6 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         [
-            "lines.torch.ones(2, dtype=torch.float32).view(torch.uint8)",
             "tensors.dlpack",
             "tensors.numpy_protocols",
             "views.as_tensor_sharing",

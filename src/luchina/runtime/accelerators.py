@@ -6,6 +6,7 @@ An accelerator is what ``runtime/opencl.py`` and its like give: it owns memory a
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 from typing import Any
@@ -105,6 +106,14 @@ def upload(device: Any, block: Buffer, nbytes: int) -> Memory:
     """The first bytes of host memory, copied to a device."""
     buffer = accelerator(device.type, device.index).upload(memory(block)[:nbytes] if nbytes else b"")
     return Memory(device, buffer, buffer.ptr, nbytes)
+
+
+def copy(to: Any, source: Any, nbytes: int) -> None:
+    """The first bytes of a block into another on the same device, behind what was launched before."""
+    if to.__class__ is Buffer:
+        ctypes.memmove(to.ptr, source.ptr, nbytes)
+    else:
+        accelerator(to.device.type, to.device.index).copy(to, source, nbytes)
 
 
 def on_host(block: Any) -> Buffer:

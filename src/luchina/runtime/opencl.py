@@ -179,6 +179,11 @@ class OpenCL:
         self.synchronize()
         return ctypes.string_at(buffer.ptr, buffer.nbytes)
 
+    def copy(self, to: Any, source: Any, nbytes: int) -> None:
+        """``nbytes`` from one buffer of this device to another."""
+        self.synchronize()
+        ctypes.memmove(to.ptr, source.ptr, nbytes)
+
     def synchronize(self) -> None:
         """Wait until all that was launched has run."""
         self._queue.finish()
