@@ -8,6 +8,8 @@ from typing import Any
 from luchina import devices, dtypes
 from luchina.creation import as_dtype
 from luchina.devices import device
+from luchina.dispatch import install as install_calls
+from luchina.dispatch.calls import Call
 from luchina.dtypes import dtype
 from luchina.face import expandable, lift, settle, write
 from luchina.graph import program
@@ -107,15 +109,21 @@ def cuda(self: Tensor, device: Any = None) -> Tensor:
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if its elements lie in row-major order (or in ``memory_format``), else a copy that does."""
+    if self._dense and memory_format is None:
+        return self
     form = "contiguous_format" if memory_format is None else memory_format
     if form == "preserve_format":
         raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
-    if self.is_contiguous(form):
-        return self
+    return self if self.is_contiguous(form) else _in_form(self, form)
+
+
+def _copied(self: Tensor, form: str) -> Tensor:
     result = copied(self, form)
     settle((self,), result)
     return result
 
+
+_in_form = install_calls.function(Call(_copied))  # what it records does not depend on where its operand lies
 
 _clone = lift(PUBLIC["clone"].call)
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from luchina import dtypes
+from luchina.dispatch import install as install_calls
+from luchina.dispatch.calls import Call
 from luchina.graph import program
 from luchina.graph.value import from_buffer, mode
 from luchina.runtime import buffers
@@ -213,13 +215,17 @@ def joined(tensors: Any, new_axis: bool) -> Tensor | None:
 
 
 def _short_way(name: str, long: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    spread = install_calls.function(Call(lambda dim, *tensors: long(tensors, dim)))  # remembered, a tensor an argument
+
     @functools.wraps(long)
     def function(tensors: Any, dim: int = 0, **options: Any) -> Tensor:
-        if dim.__class__ is int and dim == 0 and not options:
+        if dim.__class__ is not int or options or tensors.__class__ not in (list, tuple):
+            return long(tensors, dim, **options)
+        if dim == 0:
             short = joined(tensors, name == "stack")
             if short is not None:
                 return short
-        return long(tensors, dim, **options)
+        return spread(dim, *tensors)
 
     return function
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from luchina import dtypes, elements, views
 from luchina.devices import CPU, device, present
+from luchina.dispatch import install as install_calls
+from luchina.dispatch.calls import Call
 from luchina.face import expandable, settle
 from luchina.graph.value import Value
 from luchina.ops.movement import expand, reshape
@@ -191,11 +193,58 @@ def _column(places: Value, i: int) -> Value:
     return reshape(slice_(places, (0, i), (n, 1), (1, 1)), (n,))
 
 
+_INT, _SLICE, _NEW, _REST = range(4)
+
+
+def _spelt(key: Any) -> tuple[int | None, ...] | None:
+    """A key of ints, slices, ``None`` and ``...`` as one flat tuple of ints and Nones, by which a call is remembered;
+    None for any other key."""
+    spelt: list[int | None] = []
+    for item in key if key.__class__ is tuple else (key,):
+        if item.__class__ is int:
+            spelt += (_INT, item)
+        elif item.__class__ is slice:
+            spelt += (_SLICE, item.start, item.stop, item.step)
+        elif item is None:
+            spelt.append(_NEW)
+        elif item is Ellipsis:
+            spelt.append(_REST)
+        else:
+            return None
+    return tuple(spelt)
+
+
+def _read_out(spelt: tuple[int | None, ...]) -> tuple[Any, ...]:
+    """The key that was spelt."""
+    key: list[Any] = []
+    parts = iter(spelt)
+    for kind in parts:
+        if kind == _INT:
+            key.append(next(parts))
+        elif kind == _SLICE:
+            key.append(slice(next(parts), next(parts), next(parts)))
+        else:
+            key.append(None if kind == _NEW else Ellipsis)
+    return tuple(key)
+
+
+# A window on what was recorded: calls of this are remembered (see ``luchina.dispatch``).
+_window = install_calls.function(Call(lambda self, spelt: _getitem(self, _read_out(spelt))))
+
+
 def getitem(self: Tensor, key: Any) -> Tensor:
     """``x[key]``."""
     short = elements.window(self, key)
     if short is not None:
         return short
+    if self._storage.value.buffer is None:
+        spelt = _spelt(key)
+        if spelt is not None:
+            return _window(self, spelt)
+    return _getitem(self, key)
+
+
+def _getitem(self: Tensor, key: Any) -> Tensor:
     if key.__class__ is int and self.ndim:
         n = self._shape[0]
         if not -n <= key < n:

@@ -606,7 +606,7 @@ def _matrix_transpose(self: Tensor) -> Tensor:
 
 
 # Calls of these are remembered: see ``luchina.dispatch``.
-_REPLAYED = ("view", "reshape", "transpose", "permute", "unsqueeze", "flatten", "t")
+_REPLAYED = ("view", "reshape", "transpose", "permute", "unsqueeze", "flatten", "t", "split", "chunk", "unbind")
 
 
 def install(namespace: dict[str, Any]) -> None:

@@ -31,7 +31,15 @@ def _program():
     b = torch.zeros(5, requires_grad=True)
     y = functional.linear(x, w, b).relu() * 2.5 + 1
     z = (3 - y) / 2 @ torch.ones(5, 2)
-    return y, z, z.softmax(-1), y.sum(1), (y**2).mean(), functional.gelu(z), x.clamp(-0.5, 0.5), y.t() * y.t()
+    first, second = z.split(1, dim=1)
+    head = (y * 1).view(4, 1, 5).transpose(1, 2)
+    return (
+        y, z, z.softmax(-1), y.sum(1), (y**2).mean(), functional.gelu(z), x.clamp(-0.5, 0.5), y.t() * y.t(),
+        first, second, first.t() @ second, *y.unbind(1), *y.chunk(2), z[:, -1], z[..., None, 1:, ::2], z[-1], z[None],
+        torch.cat((y, z), 1), torch.cat([y, y * 2]), torch.stack((z, z - 1), -1), y.t().contiguous(), head.contiguous(),
+        functional.layer_norm(y, (5,)), functional.layer_norm(y, [5], b, None),
+        functional.scaled_dot_product_attention(head, head, head, dropout_p=0.0, is_causal=True),
+    )  # fmt: skip
 
 
 def test_the_same_is_recorded_as_by_the_twins():
@@ -73,6 +81,9 @@ def test_references_are_given_back():
             x * 2.5
             x.sum(1)
             torch.exp(x)
+            (x + 1).split(2)
+            (x + 1)[:, 1:]
+            torch.cat((x, x))
             with pytest.raises(RuntimeError):
                 functional.linear(w, narrow)
         x.sum().item()
@@ -98,6 +109,38 @@ def test_what_depends_on_data_is_asked_again():
         functional.embedding(torch.tensor([0, 4]), table)
     assert functional.one_hot(torch.tensor([0, 1])).shape == (2, 2)
     assert functional.one_hot(torch.tensor([0, 4])).shape == (2, 5)
+
+
+def test_the_pieces_of_a_split_may_not_be_written_to():
+    for _ in range(3):
+        w = torch.ones(2, 4, requires_grad=True)
+        y = w * 2
+        for piece in (*y.split(2, 1), *y.chunk(2), *y.unbind(0)):
+            with pytest.raises(RuntimeError, match="is a view and is being modified inplace"):
+                piece.add_(1)
+        left, right = (torch.ones(2, 4) * 2).split(2, 1)
+        left.add_(1)
+        assert left.tolist() == [[3, 3]] * 2 and right.tolist() == [[2, 2]] * 2
+
+
+def test_a_growing_index_is_checked():
+    table = torch.randn(4, 2)
+    index = torch.tensor([[0, 3]])
+    for new in (1, 2, 3):
+        index = torch.cat((index, torch.tensor([[new]])), 1)
+        assert functional.embedding(index, table).shape == (1, index.shape[1], 2)
+    for wrong in (4, -1):
+        with pytest.raises(IndexError, match="index out of range in self"):
+            functional.embedding(torch.cat((index, torch.tensor([[wrong]])), 1), table)
+
+
+def test_a_leaf_that_was_pending_becomes_memory():
+    layer = nn.LayerNorm(3)  # its weights are written to, then read as leaves, then computed
+    x = torch.randn(2, 3)
+    layer(x).sum().item()
+    assert all(p._read().buffer is not None for p in layer.parameters())
+    layer(x).sum().backward()
+    assert layer.bias.grad.tolist() == [2, 2, 2]
 
 
 def test_numbers():

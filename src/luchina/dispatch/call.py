@@ -7,7 +7,7 @@ from luchina.dispatch.calls import EARLIER, STEPS
 from luchina.dispatch.parts import NARGS, SELF, find, find_object, thread_of
 from luchina.dispatch.writer import NULL, ObjectEmitter
 
-ARGUMENTS = 8
+ARGUMENTS = 12
 """A call with more of them is left to the twin."""
 INPUTS = 64
 """The same of an operation."""
@@ -17,8 +17,9 @@ def call(e: ObjectEmitter) -> str:
     """A function on tensors, from the Template of the same call."""
     args, names = Operand("ptr", "%args"), Operand("ptr", "%names")
     values, earlier, passed = e.array(ARGUMENTS), e.array(STEPS), e.array(ARGUMENTS + 1)
-    key_at, result_at, what, held, found_at, last_at = (e.cell() for _ in range(6))
+    key_at, result_at, what, held, found_at, tensor_at = (e.cell() for _ in range(6))
     numbers_at, place_at = e.cell("i64", e.i64(0)), e.cell("i64", e.i64(0))
+    filled_at = {name: e.cell("i64", e.i64(0)) for name in ("given", "made")}
 
     # Nothing out of the ordinary? Arguments given by name follow the others.
     count_at = e.cell("i64", NARGS)
@@ -29,6 +30,7 @@ def call(e: ObjectEmitter) -> str:
     count = e.load("i64", count_at, 8)
     e.unless(e.icmp("sle", count, e.i64(ARGUMENTS)), "twin")
     e.unless(e.icmp("sgt", count, e.i64(0)), "twin")
+    e.store(count, filled_at["given"], 8)
     e.unless(e.icmp("eq", e.api("PySet_Size", e.given("too_large"), result="i64"), e.i64(0)), "twin")
     e.unless(e.is_(e.slot(e.given("anywhere"), "Anywhere", "threads"), "zero"), "twin")
     thread, modes = thread_of(e, "recording", "fail"), thread_of(e, "mode", "fail")
@@ -87,7 +89,8 @@ def call(e: ObjectEmitter) -> str:
         e.br("enter")
         e.label("fixed")  # 0.0 and -0.0 are equal, and yet not the same
         e.split(e.is_(kind, "float"), "real", "constant")
-        e.unless(e.fcmp("one", e.api("PyFloat_AsDouble", a, result="double"), e.const("double", 0.0)), "twin")
+        bits = e.inst("i64", f"bitcast {e.api('PyFloat_AsDouble', a, result='double')} to i64")
+        e.unless(e.icmp("ne", bits, e.i64(-(2**63))), "twin")
         e.br("constant")
         e.label("plain")
         simple = e.any_of(*(e.is_(kind, name) for name in ("bool", "NoneType", "str", "dtype")))
@@ -96,7 +99,8 @@ def call(e: ObjectEmitter) -> str:
         e.label("unknown")
         e.split(e.any_of(e.is_(kind, "tuple"), e.is_(kind, "Size")), "extents", "subclass")
         with e.loop(e.i64(0), e.api("PyTuple_Size", a, result="i64")) as inside:
-            e.unless(e.is_(e.kind(e.item(a, inside.index)), "int"), "twin")
+            item = e.item(a, inside.index)
+            e.unless(e.any_of(e.is_(e.kind(item), "int"), e.is_(item, "None")), "twin")
         e.br("constant")
         e.label("subclass")
         subtype = e.api("PyType_IsSubtype", kind, e.given("Tensor"), result="i32")
@@ -144,7 +148,7 @@ def call(e: ObjectEmitter) -> str:
     e.label("look")
     template = e.present(e.api("PyDict_GetItemWithError", e.given("memo"), key), "miss")
     e.unless(e.icmp("ne", template, e.given("None")), "twin")
-    view = e.item(template, 3)
+    view = e.item(e.item(e.item(template, 1), 0), 3)  # all results are new tensors, or views of the first argument
     e.split(e.is_(view, "None"), "own", "window")
     e.br("ready.to.record")
     e.label("window")  # a view is of memory that lies as it lay when this was learnt
@@ -185,25 +189,44 @@ def call(e: ObjectEmitter) -> str:
         made = e.inner("value", SELF, op, inputs, attrs, shape, dtype, needs_grad, number, epoch, label)
         e.decref(inputs)
         e.store(e.present(made, "spoilt"), e.gep("ptr", earlier, loop.index), 8)
-        e.store(made, last_at, 8)
-    e.split(e.is_(e.item(template, 3), "None"), "fresh", "seen.through")
-    tensor = e.inner("shown", SELF, e.load("ptr", last_at, 8), e.item(template, 1), e.item(template, 2))
-    e.store(e.present(tensor, "spoilt"), result_at, 8)
-    code = e.inner("watch", SELF, tensor, thread, result="i32")
-    e.unless(e.icmp("eq", code, Operand("i32", "0")), "unwatched")
-    e.decref(template)
-    e.br("end")
-    e.label("seen.through")
-    window = e.inner("viewed", SELF, e.load("ptr", args, 8), e.load("ptr", last_at, 8), template)
-    e.store(window, result_at, 8)
+        e.store(e.add(loop.index, 1), filled_at["made"], 8)
+    results = e.item(template, 1)
+    several = e.is_(e.item(template, 2), "True")
+    e.split(several, "many", "one")
+    e.store(e.present(e.api("PyTuple_New", e.api("PyTuple_Size", results, result="i64")), "spoilt"), result_at, 8)
+    e.br("one")
+    e.label("one")
+    with e.loop(e.i64(0), e.api("PyTuple_Size", results, result="i64")) as loop:
+        result = e.item(results, loop.index)
+        at = e.api("PyLong_AsLong", e.item(result, 0), result="i64")
+        value = e.load("ptr", e.gep("ptr", earlier, at), 8)
+        e.split(e.is_(e.item(result, 3), "None"), "fresh", "seen.through")
+        tensor = e.inner("shown", SELF, value, e.item(result, 1), e.item(result, 2))
+        e.store(e.present(tensor, "spoilt"), tensor_at, 8)
+        code = e.inner("watch", SELF, tensor, thread, result="i32")
+        e.unless(e.icmp("eq", code, Operand("i32", "0")), "unwatched")
+        e.br("shown")
+        e.label("seen.through")
+        window = e.inner("viewed", SELF, e.load("ptr", args, 8), value, result)
+        e.store(e.present(window, "spoilt"), tensor_at, 8)
+        e.br("shown")
+        e.label("shown")
+        e.split(several, "collect", "single")
+        e.api("PyTuple_SetItem", e.load("ptr", result_at, 8), loop.index, e.load("ptr", tensor_at, 8), result="i32")
+        e.br("kept")
+        e.label("single")
+        e.store(e.load("ptr", tensor_at, 8), result_at, 8)
+        e.br("kept")
+        e.label("kept")
     e.decref(template)
     e.br("end")
 
     e.label("unwatched")
-    e.decref(tensor)
-    e.store(NULL, result_at, 8)
+    e.decref(e.load("ptr", tensor_at, 8))
     e.br("spoilt")
     e.label("spoilt")
+    e.decref(e.load("ptr", result_at, 8))
+    e.store(NULL, result_at, 8)
     e.decref(template)
     e.br("end")
     e.label("miss")
@@ -220,9 +243,9 @@ def call(e: ObjectEmitter) -> str:
     e.label("fail")
     e.br("end")
     e.label("end")
-    for array, room in ((values, ARGUMENTS), (earlier, STEPS)):
-        for k in range(room):
-            e.decref(e.load("ptr", e.gep("ptr", array, k), 8))
+    for array, filled in ((values, "given"), (earlier, "made")):
+        with e.loop(e.i64(0), e.load("i64", filled_at[filled], 8)) as loop:
+            e.decref(e.load("ptr", e.gep("ptr", array, loop.index), 8))
     e.decref(e.load("ptr", key_at, 8))
     e.ret(e.load("ptr", result_at, 8))
     return e.finished("call")

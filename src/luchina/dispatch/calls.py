@@ -19,9 +19,9 @@ from luchina.tensor import Tensor
 
 MEMORY = 4096
 """Templates that one function keeps; more than that, and it starts anew."""
-STEPS = 8
+STEPS = 16
 """Operations of a call that is remembered."""
-EARLIER = 16
+EARLIER = 32
 """Added to the number of an earlier step, where an input is not an argument but what the call itself recorded."""
 
 
@@ -40,21 +40,30 @@ class Step(NamedTuple):
 
 class Window(NamedTuple):
     """A view of the first argument: that one's strides, how far behind its start the view begins, whether its elements
-    lie in row-major order, and whether autograd loses sight of it."""
+    lie in row-major order, whether autograd loses sight of it, and which of several views it is."""
 
     strides: tuple[int, ...]
     offset: int
     dense: bool
     detached: bool
+    part: tuple[str, int] | None
 
 
-class Template(NamedTuple):
-    """What a call records, and the shape and strides of the tensor that it gives: a new one, or a view."""
+class Result(NamedTuple):
+    """A tensor that a call gives: which step's Value it shows, as a new tensor or a view."""
 
-    steps: tuple[Step, ...]
+    step: int
     shape: Any
     strides: tuple[int, ...]
     view: Window | None
+
+
+class Template(NamedTuple):
+    """What a call records, and what it gives: one tensor, or a tuple of several."""
+
+    steps: tuple[Step, ...]
+    results: tuple[Result, ...]
+    several: bool
 
 
 class Call:
@@ -103,23 +112,7 @@ on_default_change.append(forget)
 def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Template | None:
     """The Template of a call that gave ``result``; None unless all of it was recorded after number ``before`` on the
     arguments alone, as ordinary operations with one result each."""
-    if any(result is a for a in args):
-        return None  # ``out=``
-    if result.__class__ is not Tensor or result._generation != result._storage.generation or mode.inference:
-        return None
-    value = result._value
-    if value.cell is not result._counter:
-        return None
-    view = None
-    if result._base is not None:
-        source = args[0]
-        if result.__dict__.keys() - {"_base", "_detached"} or result._storage is not getattr(source, "_storage", None):
-            return None
-        start = result._offset - source._offset
-        view = Window(source._strides, start, result._dense, result._detached)
-        if source._detached or result._counter is not source._counter or value.version != result._counter.version:
-            return None
-    elif result.__dict__ or value is not result._storage.value:
+    if mode.inference:
         return None
     places: dict[Value, int] = {}
     numbers: list[int] = []
@@ -129,18 +122,57 @@ def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Temp
         elif free and a.__class__ in (int, float):
             numbers.append(i)
     steps: list[Step] = []
-    if not _follow(value, args, numbers, places, steps, before) or not steps:
-        return None
+    results: list[Result] = []
+    several = result.__class__ is tuple
+    for tensor in result if several else (result,):
+        if any(tensor is a for a in args) or tensor.__class__ is not Tensor:  # the first: ``out=``
+            return None
+        count = len(steps)
+        if not _follow(tensor._value, args, numbers, places, steps, before) or len(steps) == count:
+            return None
+        shown = _result(tensor, args, places[tensor._value] - EARLIER)
+        if shown is None:
+            return None
+        results.append(shown)
     used = {source for step in steps for source in step.inputs}
+    if len({each.view is None for each in results}) != 1:
+        return None  # ``call`` looks at the first only
     if not used.issuperset(numbers):
         return None  # the call itself looked at the number, as at an alpha of 1
-    return Template(tuple(steps), result._shape, result._strides, view)
+    return Template(tuple(steps), tuple(results), several)
+
+
+def _result(tensor: Tensor, args: Sequence[Any], step: int) -> Result | None:
+    """How a tensor that a call gave shows its Value; None where that is out of the ordinary."""
+    value = tensor._value
+    if tensor._generation != tensor._storage.generation or value.cell is not tensor._counter:
+        return None
+    if tensor._base is None:
+        whole = not tensor.__dict__ and value is tensor._storage.value
+        return Result(step, tensor._shape, tensor._strides, None) if whole else None
+    source = args[0]
+    if tensor.__dict__.keys() - {"_base", "_detached", "_multi_view"} or tensor._storage is not getattr(
+        source, "_storage", None
+    ):
+        return None
+    if source._detached or tensor._counter is not source._counter or value.version != tensor._counter.version:
+        return None
+    start = tensor._offset - source._offset
+    view = Window(source._strides, start, tensor._dense, tensor._detached, tensor._multi_view)
+    return Result(step, tensor._shape, tensor._strides, view)
 
 
 def _follow(
-    value: Value, args: Sequence[Any], numbers: list[int], places: dict[Value, int], steps: list[Step], before: int
+    value: Value | None,
+    args: Sequence[Any],
+    numbers: list[int],
+    places: dict[Value, int],
+    steps: list[Step],
+    before: int,
 ) -> bool:
     """Add the steps that lead to a Value, inputs first."""
+    if value is None:
+        return False
     if value in places:
         return True
     if value.number is not None:

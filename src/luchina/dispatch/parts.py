@@ -89,8 +89,8 @@ def shown(e: ObjectEmitter) -> str:
 
 def viewed(e: ObjectEmitter) -> str:
     """A view of a tensor: a window on its storage that shows a Value."""
-    (source, value, template), signature = parameters("source", "value", "template")
-    view = e.item(template, 3)
+    (source, value, result), signature = parameters("source", "value", "result")
+    view = e.item(result, 3)
     tensor = e.present(e.inner("new", SELF, e.given("Tensor")), "fail")
     counter, storage = e.slot(source, "Tensor", "_counter"), e.slot(source, "Tensor", "_storage")
     for name, held in (("cell", counter), ("version", e.slot(counter, "Counter", "version"))):
@@ -99,7 +99,7 @@ def viewed(e: ObjectEmitter) -> str:
         e.decref(old)
     e.fill(tensor, "Tensor", {"_storage": storage, "_counter": counter, "_value": value})
     e.fill(tensor, "Tensor", {"_generation": e.slot(storage, "Storage", "generation")})
-    e.fill(tensor, "Tensor", {"_shape": e.item(template, 1), "_strides": e.item(template, 2)})
+    e.fill(tensor, "Tensor", {"_shape": e.item(result, 1), "_strides": e.item(result, 2)})
     e.fill(tensor, "Tensor", {"_dtype": e.slot(value, "Value", "dtype"), "_dense": e.item(view, 2)})
     offset = e.api("PyNumber_Add", e.slot(source, "Tensor", "_offset"), e.item(view, 1))
     e.put(tensor, "Tensor", "_offset", offset)
@@ -114,6 +114,9 @@ def viewed(e: ObjectEmitter) -> str:
     e.decref(base)
     with e.when(e.is_(e.item(view, 3), "True")):
         e.api("PyObject_SetAttr", tensor, e.given("_detached"), e.given("True"), result="i32")
+    part = e.item(view, 4)
+    with e.when(e.bin("xor", e.is_(part, "None"), Operand("i1", "true"))):
+        e.api("PyObject_SetAttr", tensor, e.given("_multi_view"), part, result="i32")
     e.ret(tensor)
     e.label("spoilt")
     e.decref(tensor)
@@ -169,7 +172,13 @@ def key(e: ObjectEmitter) -> str:
     e.unless(e.is_(several, "False"), "twin")
     leaves = e.present(e.api("PyDict_GetItemWithError", thread, e.given("leaves")), "twin")
     e.split(e.is_(e.slot(value, "Value", "needs_grad"), "True"), "graded", "look")
-    e.unless(e.is_(e.slot(value, "Value", "op"), "None"), "twin")
+    op = e.slot(value, "Value", "op")
+    e.split(e.is_(op, "None"), "leaf", "computed")
+    e.br("parameter")
+    e.label("computed")
+    e.unless(e.is_(e.slot(op, "Op", "vjp"), "None"), "twin")
+    e.br("parameter")
+    e.label("parameter")
     e.store(e.given("one"), role_at, 8)
     e.br("look")
     e.label("look")

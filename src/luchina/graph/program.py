@@ -225,6 +225,8 @@ def _run(targets: list[Value], updates: list[Update] | None = None) -> None:
     statistics["runs"] += 1
     recording.restart()  # first, so that an interrupt among the next lines leaves no key that speaks of pending Values
     fill(targets, results)
+    if recording.leaving:
+        recording.arrive()
     at = len(targets)
     for update in updates:
         update.finish(results[at : at + len(update.tensors)])

@@ -185,6 +185,7 @@ class Recording(threading.local):
         walked: those whose graph it has walked and freed.
         passed: both, when all that was pending has been computed.
         updates: writes over memory that the next run has to do (see ``graph.update``).
+        leaving: weak references to leaves of the autograd graph whose numbers were pending when they became leaves.
     """
 
     several = False  # whether more than one thread has recorded anything
@@ -201,6 +202,7 @@ class Recording(threading.local):
         self.walked: list[Value] = []
         self.passed: list[weakref.ref[Value]] = []
         self.updates: list[Update] = []
+        self.leaving: list[weakref.ref[Value]] = []
 
     def restart(self) -> None:
         """After a run: leaves are counted anew."""
@@ -222,6 +224,22 @@ class Recording(threading.local):
             self.passed += [weakref.ref(loss) for loss in (*self.consumed, *self.walked)]
             self.consumed.clear()
             self.walked.clear()
+
+    def arrive(self) -> None:
+        """After a run: leaves whose numbers are computed are memory themselves, and no program copies them again."""
+        later = []
+        for reference in self.leaving:
+            value = reference()
+            if value is None or value.buffer is not None:
+                continue
+            source = value.inputs[0]
+            while source.buffer is None and source.op is DETACH:
+                source = source.inputs[0]
+            if source.buffer is None:
+                later.append(reference)
+            else:
+                value.buffer, value.op, value.inputs = source.buffer, None, ()
+        self.leaving = later
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -530,5 +548,6 @@ def leaf(value: Value) -> Value:
         result = from_buffer(value.buffer, value.shape, value.dtype)
     else:
         result = Value(LEAF, (value,), (), value.shape, value.dtype)
+        recording.leaving.append(weakref.ref(result))
     result.needs_grad = True
     return result

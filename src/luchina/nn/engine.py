@@ -13,7 +13,7 @@ from typing import Any
 from luchina import Tensor, face, zeros
 from luchina.graph.value import scalar
 from luchina.layout import arranged, in_order, order_of
-from luchina.ops import norm
+from luchina.ops import embedding, norm
 from luchina.ops.dropout import DROPOUT
 from luchina.ops.registry import PUBLIC
 from luchina.random import keep_mask
@@ -25,6 +25,11 @@ def __getattr__(name: str) -> Callable[..., Any]:
         raise AttributeError(f"luchina has no operation named '{name}'")
     function = globals()[name] = face.lift(PUBLIC[name].call)
     return function
+
+
+def check_rows(index: Tensor, weight: Tensor) -> None:
+    """The errors of ``embedding``."""
+    embedding.check(index._read(), weight._read())
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:

@@ -319,7 +319,9 @@ def layer_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """(x − mean) / √(var + eps) · weight + bias over the last dimensions, which are ``normalized_shape``."""
-    return engine.layer_norm(input, tuple(normalized_shape), weight, bias, eps)
+    if normalized_shape.__class__ is not tuple:
+        normalized_shape = tuple(normalized_shape)
+    return engine.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
 def group_norm(
@@ -497,7 +499,8 @@ def embedding(
             norm = luchina.norm(used, norm_type, 1, True)
             # The same row may be used twice: both writes hold the same numbers.
             weight[rows_used] = luchina.where(norm > max_norm, used * (max_norm / (norm + 1e-7)), used)
-    return engine.embedding(input, weight, padding_idx)
+    engine.check_rows(input, weight)
+    return engine.rows(input, weight, padding_idx)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

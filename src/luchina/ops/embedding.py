@@ -46,36 +46,27 @@ EMBEDDING = Op(
 )
 
 
+def check(index: Value, weight: Value) -> None:
+    """Refuse what is no table, no whole numbers, or no row of the table."""
+    if weight.ndim != 2:
+        raise RuntimeError("'weight' must be 2-D")
+    if index.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+            f"torch.{_tensor_name(index)} instead (while checking arguments for embedding)"
+        )
+    check_range(index, 0, weight.shape[0], "index out of range in self")
+
+
 @public(function=False, method=False)
-def embedding(
-    input: Value,
-    weight: Value,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Value:
-    """Rows of ``weight`` (V, D) by number: input (…) → (…, D). The row ``padding_idx`` gets no gradient.
+def rows(input: Value, weight: Value, padding_idx: int | None = None) -> Value:
+    """Rows of ``weight`` (V, D) by number: input (…), which ``check`` has seen, → (…, D). The row ``padding_idx`` gets
+    no gradient.
 
     Source: https://pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html
     """
-    if sparse or scale_grad_by_freq:
-        what = "sparse" if sparse else "scale_grad_by_freq"
-        raise RuntimeError(f"embedding({what}=True) is not there yet")
-    if max_norm is not None:
-        raise RuntimeError("embedding(max_norm=…) writes to the weight and is the layer's matter")
-    if weight.ndim != 2:
-        raise RuntimeError("'weight' must be 2-D")
-    if input.dtype not in (dtypes.int64, dtypes.int32):
-        raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"torch.{_tensor_name(input)} instead (while checking arguments for embedding)"
-        )
-    index = cast(input, dtypes.int64)
-    check_range(index, 0, weight.shape[0], "index out of range in self")
     padding = -1 if padding_idx is None else padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx
-    return EMBEDDING(weight, index, attrs=(padding,))
+    return EMBEDDING(weight, cast(input, dtypes.int64), attrs=(padding,))
 
 
 def _tensor_name(x: Value) -> str:
