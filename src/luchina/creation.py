@@ -447,7 +447,7 @@ def _like(fill: Fill) -> Callable[..., Tensor]:
 
 def _zeros(shape: tuple[int, ...], d: dtype, where: devices.device) -> Value:
     if where is not devices.CPU:
-        return _filled(shape, 0, d, where)
+        return filled(shape, 0, d, where)
     n = math.prod(shape) * d.itemsize
     buffer = buffers.allocate(n)
     ctypes.memset(buffer.ptr, 0, n)
@@ -455,10 +455,10 @@ def _zeros(shape: tuple[int, ...], d: dtype, where: devices.device) -> Value:
 
 
 def _ones(shape: tuple[int, ...], d: dtype, where: devices.device) -> Value:
-    return _filled(shape, 1, d, where)
+    return filled(shape, 1, d, where)
 
 
-def _filled(shape: tuple[int, ...], number: Any, d: dtype, where: devices.device) -> Value:
+def filled(shape: tuple[int, ...], number: Any, d: dtype, where: devices.device) -> Value:
     if where is not devices.CPU:
         number = float(number) if d.is_floating_point else int(number)
         return from_buffer(program.run_alone(ops.FILLED(scalar(number), attrs=(shape, d, where))), shape, d)
@@ -518,7 +518,7 @@ def full(
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     where = devices.resolve(device)
-    result = wrap_value(_filled(_check_sizes(as_shape((size,), "full")), _checked(fill_value, d), d, where))
+    result = wrap_value(filled(_check_sizes(as_shape((size,), "full")), _checked(fill_value, d), d, where))
     return _finish(result, where, requires_grad)
 
 

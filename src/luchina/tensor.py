@@ -69,6 +69,7 @@ class TensorHooks(Hooks):
         if tensor is None:
             return
         have = tensor._grad
+        program.make_room(program.A_GRADIENT)
         if have is None:
             tensor._grad = wrap_value(gradient)
         elif mode.grad:

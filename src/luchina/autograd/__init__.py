@@ -24,7 +24,7 @@ __all__ = [
     "set_grad_enabled",
 ]
 
-BACKWARD_LIMIT = 1000  # pending storages after which a backward pass runs what is recorded
+BACKWARD_LIMIT = 1000  # pending storages after which the second backward pass and later ones run what is recorded
 
 
 def _as_sequence(x: Any) -> tuple:
@@ -92,7 +92,8 @@ def backward(
 
 
 def _limit() -> None:
-    if program.pending_count() > BACKWARD_LIMIT:
+    """Gradients that are accumulated do not pile up; a step of one pass, however large, waits for its optimizer."""
+    if program.pending_count() > BACKWARD_LIMIT and len(recording.consumed) + len(recording.walked) > 1:
         program.realize(())
 
 

@@ -145,6 +145,8 @@ def backward(loss: Value) -> bool:
     for leaf in targets:
         if not leaf.hooks.plain():
             return False
+    if not program.make_room(program.A_GRADIENT * len(targets)):
+        return False
     before, mode.grad = mode.grad, False
     try:
         accumulate(targets, loss, plan.attrs)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PLAIN_LIMIT = 600  # the same where none of them needs a gradient: a loop of steps becomes runs of one program
 PENDING_LIMIT = 4000  # holders watched since the last run before everything is run anyway
+A_GRADIENT = 3  # holders of a gradient, at the most: itself, its sum with an older one, what that is written to
 
 
 class Program(NamedTuple):
@@ -70,6 +71,16 @@ def watch(holder: Any) -> None:
         recording.graded = len(watched)
     if len(watched) - recording.graded > PLAIN_LIMIT or len(watched) > PENDING_LIMIT:
         realize(())
+
+
+def make_room(count: int) -> bool:
+    """Let ``count`` more holders be watched with no run among them: the gradients of a loss are recorded together.
+    False if there are too many of them."""
+    watched = recording.watched
+    if len(watched) + count > PENDING_LIMIT:
+        watched[:] = [reference for reference in watched if reference() is not None]
+    recording.graded = len(watched) + count
+    return len(watched) + count <= PENDING_LIMIT
 
 
 def pending_count() -> int:

@@ -243,13 +243,13 @@ class Recording(threading.local):
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Record something that stands for itself (a trace), without counting its leaves here."""
-        saved = self.epoch, self.leaves, self.counted
-        self.epoch, self.leaves, self.counted = next(_epochs), [], {}
+        """Record something that stands for itself (a trace), without counting its leaves and holders here."""
+        saved = self.epoch, self.leaves, self.counted, self.watched, self.graded
+        self.epoch, self.leaves, self.counted, self.watched, self.graded = next(_epochs), [], {}, [], 0
         try:
             yield
         finally:
-            self.epoch, self.leaves, self.counted = saved
+            self.epoch, self.leaves, self.counted, self.watched, self.graded = saved
 
 
 _epochs = count()

@@ -8,6 +8,7 @@ from typing import Any
 
 import luchina
 from luchina import Tensor
+from luchina.creation import filled
 
 _UNIT_GAIN = frozenset(
     ["linear", "identity", "sigmoid", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))]
@@ -52,9 +53,13 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one number."""
+    """Fill with one number, at once: a write that is left pending would make the first step of a training loop another
+    program than the second."""
     with luchina.no_grad():
-        return tensor.fill_(val)
+        if val and not tensor.is_floating_point():
+            return tensor.fill_(val)
+        tensor._write(filled(tuple(tensor.shape), float(val), tensor._dtype, tensor.device))
+        return tensor
 
 
 def ones_(tensor: Tensor) -> Tensor:
@@ -64,8 +69,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with 0."""
-    with luchina.no_grad():
-        return tensor.zero_()
+    return constant_(tensor, 0.0)
 
 
 def eye_(tensor: Tensor) -> Tensor:

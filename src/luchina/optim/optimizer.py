@@ -19,6 +19,7 @@ from typing import Any
 
 import luchina
 from luchina import Tensor
+from luchina.graph.program import realize
 from luchina.graph.value import mode
 from luchina.nn.modules.hooks import RemovableHandle
 from luchina.nn.modules.module import clear_grad
@@ -185,6 +186,8 @@ class Optimizer:
         if any(id(param) in ids for group in self.param_groups for param in group["params"]):
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
+        if any(param._storage.value.buffer is None for param in params):
+            realize(())  # parameters are memory from the first step on, whose program so is that of every step
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters (or set them to zero)."""

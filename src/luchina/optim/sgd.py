@@ -26,7 +26,7 @@ def sgd_update(
 ) -> tuple[Tensor, ...]:
     """buf = momentum · buf + (1 − dampening) · grad; param − lr · buf. The first buf is the gradient itself.
 
-    ``state`` holds buf from the second step on; ``damping`` is 1 − dampening.
+    ``state`` holds buf, zeros at first; ``damping`` is 1 − dampening, and 1 in the first step.
     """
     if maximize:
         grad = -grad
@@ -34,7 +34,7 @@ def sgd_update(
         grad = grad + weight_decay * param
     if not keeps:
         return (param - lr * grad,)
-    buf = momentum * state[0] + damping * grad if state else grad
+    buf = momentum * state[0] + damping * grad
     direction = grad + momentum * buf if nesterov else buf
     return param - lr * direction, buf
 
@@ -114,16 +114,16 @@ class SGD(Optimizer):
             "nesterov": group["nesterov"],
             "maximize": group["maximize"],
         }
-        later = self._rows(group, *(["momentum_buffer"] if momentum != 0 else []))
+        names = ("momentum_buffer",) if momentum != 0 else ()
+        later = self._rows(group, *names)
         made = sum(len(rows.params) for rows in later)
-        if momentum != 0 and made < len(group["params"]):
+        if names and made < len(group["params"]):
             first = [p for p in self._with_grads(group) if self.state[p].get("momentum_buffer") is None]
             for param in first:
-                assert param.grad is not None
-                self.state[param]["momentum_buffer"] = param.grad.detach().clone()
-            targets = [(p, self.state[p]["momentum_buffer"]) for p in first]
-            luchina.fused.apply(
-                sgd_update, [(p, p.grad) for p in first], targets, numbers, tuple(sorted(options.items()))
-            )
+                self.state[param]["momentum_buffer"] = luchina.zeros_like(param)
+            if first:
+                # The same program as that of later steps, with other numbers.
+                rows = Rows(self, group, names, first)
+                self._update(sgd_update, rows, numbers | {"damping": 1.0}, **options)
         for rows in later:
             self._update(sgd_update, rows, numbers, **options)
