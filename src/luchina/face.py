@@ -115,17 +115,17 @@ def _lifted(call: Callable[..., Any]) -> Call:
 
     rule = RULES.get(call.__name__)
     each = call.__name__ in ELEMENTWISE
-    policy = POLICIES.get(call.__name__)
+    policies = POLICIES.get(call.__name__)
 
     @functools.wraps(call)
     def function(*args: Any, **kwargs: Any) -> Any:
         given = args
-        if policy is not None and anywhere.threads and region.dtype is not None:
+        if policies is not None and anywhere.threads and region.dtypes:
             if kwargs.get("out") is not None:
                 with suspended():
                     return function(*args, **kwargs)
             given = (*args, *kwargs.values())
-            args, kwargs = cast_call(policy, args, kwargs)
+            args, kwargs = cast_call(policies, args, kwargs)
         if each and not (kwargs and any(k in ("out", "self") or isinstance(v, Tensor) for k, v in kwargs.items())):
             laid = elementwise(call, args, kwargs, (lambda value: _label(rule, value, args, kwargs)) if rule else None)
             if laid is not None:
@@ -276,6 +276,7 @@ _NUMBERS = (bool, int, float)
 
 def _operator(name: str, reflected: bool = False) -> Call:
     call = PUBLIC[name].call
+    listed = _lifted(call).python if name in POLICIES else None
     reflected_name = {"sub": "RsubBackward1"}.get(name)
 
     def method(self: Tensor, other: Any) -> Any:
@@ -288,6 +289,8 @@ def _operator(name: str, reflected: bool = False) -> Call:
             right = other._read()
         else:
             return NotImplemented
+        if listed is not None and anywhere.threads and region.dtypes:
+            return listed(other, self) if reflected else listed(self, other)
         if reflected and name == "div":  # as PyTorch: its rounding, and its derivative reads the result
             return self.reciprocal() * other
         if not (reflected and name == "pow") and (

@@ -1,7 +1,8 @@
 """Mixed precision: which operations autocast moves to 16 bits or to float32, and the casts.
 
-``POLICIES`` names PyTorch's lists for the CPU. ``face.lift`` looks an operation up once; while a region is open (see
-``luchina.amp.autocast``) the operation's tensors are cast before it is recorded. The casts are ordinary Values, so
+``POLICIES`` has PyTorch's lists for the CPU and those for CUDA, which all other devices share. ``face.lift`` looks an
+operation up once; while a region is open for the device that its tensors lie on (see ``luchina.amp.autocast``) they are
+cast before it is recorded. The casts are ordinary Values, so
 gradients pass through them back to the dtype of the weights.
 """
 
@@ -10,11 +11,11 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from luchina import dtypes
+from luchina.devices import CPU, present
 from luchina.dtypes import bfloat16, dtype, float16, float32
 from luchina.graph.value import Value, mode
 from luchina.ops.einsum import contracts
@@ -26,23 +27,24 @@ _ELIGIBLE = frozenset((bfloat16, float16, float32))  # float64 and integers stay
 
 
 class Region(threading.local):
-    """The autocast state of a thread.
+    """The autocast state of a thread, for each kind of device.
 
     Attributes
-        dtype: the 16-bit dtype in force, None outside every region and inside a disabled one.
+        dtypes: the 16-bit dtypes in force, by kind of device; a kind outside every region, or inside a disabled one, is
+            not there.
         fast: what ``get_autocast_dtype`` says.
         cache: whether weights are cast once a region.
         depth: how many regions are open.
         casts: the weights already cast, by (weight's Value, dtype, whether gradients are recorded).
     """
 
-    dtype: dtypes.dtype | None = None
-    fast: dtypes.dtype = bfloat16
     cache: bool = True
     depth: int = 0
 
     def __init__(self) -> None:
-        self.casts: dict[tuple[int, dtypes.dtype, bool], tuple[Value, Tensor]] = {}
+        self.dtypes: dict[str, dtype] = {}
+        self.fast = {"cpu": bfloat16, "cuda": float16, "opencl": float16, "xpu": float16, "mps": float16}
+        self.casts: dict[tuple[int, dtype, bool], tuple[Value, Tensor]] = {}
 
 
 region = Region()
@@ -71,37 +73,52 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def put_in_force(d: dtype | None) -> None:
-    """Autocast of this thread to ``d``, or none."""
+def put_in_force(dtypes: dict[str, dtype]) -> None:
+    """Autocast of this thread, by kind of device."""
     with _lock:
-        anywhere.threads += (d is not None) - (region.dtype is not None)
-        region.dtype = d
+        anywhere.threads += bool(dtypes) - bool(region.dtypes)
+        region.dtypes = dtypes
 
 
 @contextmanager
 def suspended() -> Iterator[None]:
     """No autocast inside."""
-    before = region.dtype
-    put_in_force(None)
+    before = region.dtypes
+    put_in_force({})
     try:
         yield
     finally:
         put_in_force(before)
 
 
+def kind_of(args: Iterable[Any]) -> str:
+    """The kind of device that a call with these arguments runs on."""
+    if present.accelerators:
+        for x in _tensors(args):
+            if x.device is not CPU:
+                return x.device.type
+    return "cpu"
+
+
+def in_force(*tensors: Any) -> dtype | None:
+    """The 16-bit dtype in force for a call on these tensors."""
+    return region.dtypes.get(kind_of(tensors)) if region.dtypes else None
+
+
 # ---- casts
 
 
-def to_dtype(x: Any, d: dtype) -> Any:
-    """Floating tensors of at most 32 bits (also inside lists and tuples) as ``d``; anything else as it is."""
+def to_dtype(x: Any, d: dtype, kind: str) -> Any:
+    """Floating tensors of at most 32 bits on a kind of device (also inside lists and tuples) as ``d``; anything else as
+    it is."""
     if isinstance(x, Tensor):
-        if x.dtype is d or x.dtype not in _ELIGIBLE:
+        if x.dtype is d or x.dtype not in _ELIGIBLE or kind_of((x,)) != kind:
             return x
         if region.cache and d in LOWER and x.dtype is float32 and x._leaf:
             return _cached(x, d)
         return wrap_value(cast(x._read(), d))
     if x.__class__ in (list, tuple):
-        return type(x)(to_dtype(e, d) for e in x)
+        return type(x)(to_dtype(e, d, kind) for e in x)
     return x
 
 
@@ -115,27 +132,33 @@ def _cached(weight: Tensor, d: dtype) -> Tensor:
     return entry[1]
 
 
-Policy = Callable[[tuple, dict], "dtype | None"]  # the dtype that the arguments of a call are cast to, if any
+Policy = Callable[[dtype, tuple, dict], "dtype | None"]  # from the 16-bit dtype in force and the arguments of a call:
+# the dtype that these are cast to, if any
 
 
-def _lower(args: tuple, kwargs: dict) -> dtype | None:
-    return region.dtype
+def _lower(fast: dtype, args: tuple, kwargs: dict) -> dtype | None:
+    return fast
 
 
-def _float32(args: tuple, kwargs: dict) -> dtype | None:
+def _float32(fast: dtype, args: tuple, kwargs: dict) -> dtype | None:
     return float32
 
 
-def _promote(args: tuple, kwargs: dict) -> dtype | None:
+def _float32_result(fast: dtype, args: tuple, kwargs: dict) -> dtype | None:
+    """float32 unless the call names a dtype."""
+    named = kwargs.get("dtype") is not None or any(a.__class__ is dtype for a in args)
+    return None if named else float32
+
+
+def _promote(fast: dtype, args: tuple, kwargs: dict) -> dtype | None:
     """float32 if one of the tensors is, else 16 bits."""
-    tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-    return float32 if any(x.dtype is float32 for x in tensors) else region.dtype
+    return float32 if any(x.dtype is float32 for x in _tensors((*args, *kwargs.values()))) else fast
 
 
-def _einsum(args: tuple, kwargs: dict) -> dtype | None:
+def _contraction(fast: dtype, args: tuple, kwargs: dict) -> dtype | None:
     """16 bits if a matrix product is taken; an outer, element by element or single-operand einsum keeps its dtype."""
     shapes = [tuple(x.shape) for x in _tensors(args)]
-    return region.dtype if contracts(args, shapes) else None
+    return fast if contracts(args, shapes) else None
 
 
 def _tensors(args: Any) -> Iterator[Tensor]:
@@ -146,14 +169,26 @@ def _tensors(args: Any) -> Iterator[Tensor]:
             yield from _tensors(x)
 
 
-def _pad(args: tuple, kwargs: dict) -> dtype | None:
+def _pad(fast: dtype, args: tuple, kwargs: dict) -> dtype | None:
     """Reflection of one or two dimensions and replication go to float32."""
     sizes = args[1] if len(args) > 1 else kwargs.get("pad", ())
     how = args[2] if len(args) > 2 else kwargs.get("mode", "constant")
     return float32 if how == "replicate" or (how == "reflect" and len(sizes) < 6) else None
 
 
-_LISTS: tuple[tuple[Policy, str], ...] = (
+def _unsafe(fast: dtype, args: tuple, kwargs: dict) -> dtype | None:
+    raise RuntimeError(
+        "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
+        "Many models use a sigmoid layer right before the binary cross entropy layer.\n"
+        "In this case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits\n"
+        "or torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are\n"
+        "safe to autocast."
+    )
+
+
+_Lists = tuple[tuple[Policy, str], ...]
+
+_CPU: _Lists = (
     (
         _lower,
         "mm bmm matmul addmm addbmm baddbmm linear inner tensordot chain_matmul multi_dot vecdot "
@@ -172,20 +207,57 @@ _LISTS: tuple[tuple[Policy, str], ...] = (
         "tensorsolve householder_product",
     ),
     (_promote, "index_copy"),
-    (_einsum, "einsum"),
+    (_contraction, "einsum"),
     (_pad, "pad"),
 )
 # cat and stack, which PyTorch lists as promoting, promote here by themselves, in or out of a region.
 
-POLICIES: dict[str, Policy] = {name: policy for policy, names in _LISTS for name in names.split()}
+_DEVICES: _Lists = (
+    (
+        _lower,
+        "mm mv bmm matmul addmm addmv addr addbmm baddbmm linear einsum chain_matmul multi_dot vecdot "
+        "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d prelu "
+        "scaled_dot_product_attention",
+    ),
+    (
+        _float32,
+        "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow square softplus layer_norm "
+        "group_norm cosine_similarity poisson_nll_loss cosine_embedding_loss nll_loss cross_entropy "
+        "hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss "
+        "multilabel_margin_loss soft_margin_loss triplet_margin_loss multi_margin_loss "
+        "binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp norm ctc_loss interpolate",
+    ),
+    (_float32_result, "prod softmax log_softmax cumprod cumsum vector_norm matrix_norm sum"),
+    (_promote, "addcdiv addcmul atan2 bilinear cross dot vdot grid_sample index_put tensordot scatter_add index_copy"),
+    (_unsafe, "binary_cross_entropy"),
+)
 
 
-def cast_call(policy: Policy, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+class Policies(NamedTuple):
+    """What autocast does to an operation on the CPU and on other devices."""
+
+    cpu: Policy | None
+    devices: Policy | None
+
+
+def _table(lists: _Lists) -> dict[str, Policy]:
+    return {name: policy for policy, names in lists for name in names.split()}
+
+
+POLICIES = {
+    name: Policies(_table(_CPU).get(name), _table(_DEVICES).get(name)) for name in (_table(_CPU) | _table(_DEVICES))
+}
+
+
+def cast_call(policies: Policies, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
     """The arguments of a call as autocast wants them."""
-    d = policy(args, kwargs)
+    kind = kind_of((*args, *kwargs.values()))
+    fast = region.dtypes.get(kind)
+    policy = policies.cpu if kind == "cpu" else policies.devices
+    d = policy(fast, args, kwargs) if fast is not None and policy is not None else None
     if d is None:
         return args, kwargs
-    return tuple([to_dtype(x, d) for x in args]), {k: to_dtype(x, d) for k, x in kwargs.items()}
+    return tuple([to_dtype(x, d, kind) for x in args]), {k: to_dtype(x, d, kind) for k, x in kwargs.items()}
 
 
 # ---- for functions that are written in terms of tensors
@@ -193,29 +265,17 @@ def cast_call(policy: Policy, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
 _Function = Callable[..., Any]
 
 
-def _inside(policy: Policy | None, function: _Function) -> _Function:
+def listed(function: _Function) -> _Function:
+    """``function`` is one operation to autocast: its arguments are cast as the lists say of its name, if they do, and
+    autocast is off inside."""
+    policies = POLICIES.get(function.__name__, Policies(None, None))
+
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        if region.dtype is None:
+        if not region.dtypes:
             return function(*args, **kwargs)
-        if policy is not None:
-            args, kwargs = cast_call(policy, args, kwargs)
+        args, kwargs = cast_call(policies, args, kwargs)
         with suspended():
             return function(*args, **kwargs)
 
     return wrapped
-
-
-def in_float32(function: _Function) -> _Function:
-    """In a region, ``function`` gets float32 and autocast is off inside."""
-    return _inside(_float32, function)
-
-
-def in_lower(function: _Function) -> _Function:
-    """In a region, ``function`` gets the 16-bit dtype and autocast is off inside."""
-    return _inside(_lower, function)
-
-
-def untouched(function: _Function) -> _Function:
-    """``function`` is one operation to autocast, and on none of its lists."""
-    return _inside(None, function)

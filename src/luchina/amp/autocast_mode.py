@@ -13,10 +13,6 @@ from luchina.precision import LOWER, put_in_force, region, to_dtype
 from luchina.runtime import accelerators
 from luchina.tensor import Tensor
 
-# The 16-bit dtype that a region has unless told otherwise, on the other devices autocast knows. They are not there;
-# what is set for them is kept, so that programs which set it run.
-_FAST: dict[str, dtype] = {"cuda": float16, "opencl": float16, "xpu": float16, "mps": float16}
-
 
 def _known(device_type: str) -> str:
     if not isinstance(device_type, str):
@@ -25,15 +21,13 @@ def _known(device_type: str) -> str:
 
 
 def is_present(kind: str) -> bool:
-    """Whether a region of this device type does anything: on the CPU, and where there is such a device. A region is in
-    force for all that its thread computes, wherever."""
+    """Whether a region of this device type does anything: on the CPU, and where there is such a device."""
     return kind == "cpu" or accelerators.count(kind) > 0
 
 
 def is_autocast_available(device_type: str) -> bool:
     """Whether ``autocast`` takes this device type: "cpu", and "cuda", "opencl", "xpu", "mps", disabled where absent."""
-    kind = _known(device_type)
-    return kind == "cpu" or kind in _FAST
+    return _known(device_type) in region.fast
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
@@ -44,15 +38,16 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
     ...     luchina.is_autocast_enabled("cpu")
     True
     """
-    return region.dtype is not None and is_present(_known(device_type))
+    return _known(device_type) in region.dtypes
 
 
 def set_autocast_enabled(device_type: str, enabled: bool) -> None:
     """Switch the state of a device type; RuntimeError for one that is not there."""
-    if is_present(_known(device_type)):
-        put_in_force(get_autocast_dtype(device_type) if enabled else None)
-    elif enabled:
+    kind = _known(device_type)
+    if enabled and not is_present(kind):
         devices.resolve(device_type)
+    others = {k: d for k, d in region.dtypes.items() if k != kind}
+    put_in_force({**others, kind: get_autocast_dtype(kind)} if enabled else others)
 
 
 def get_autocast_dtype(device_type: str) -> dtype:
@@ -63,21 +58,17 @@ def get_autocast_dtype(device_type: str) -> dtype:
     torch.bfloat16
     """
     kind = _known(device_type)
-    if kind == "cpu":
-        return region.fast
-    if kind not in _FAST:
+    if kind not in region.fast:
         raise RuntimeError(f"unsupported device type for autocast in get_autocast_dtype: {kind}")
-    return _FAST[kind]
+    return region.fast[kind]
 
 
 def set_autocast_dtype(device_type: str, dtype: dtypes.dtype) -> None:
     """Set the dtype of regions to come, and of the one in force."""
-    if _known(device_type) == "cpu":
-        region.fast = dtype
-        if region.dtype is not None:
-            put_in_force(dtype)
-    else:
-        _FAST[device_type] = dtype
+    kind = _known(device_type)
+    region.fast[kind] = dtype
+    if kind in region.dtypes:
+        put_in_force({**region.dtypes, kind: dtype})
 
 
 def is_autocast_cache_enabled() -> bool:
@@ -112,7 +103,7 @@ class autocast:  # named as in PyTorch
     state.
 
     Args:
-        device_type: "cpu", or "cuda", without a card disabled with a warning.
+        device_type: whose tensors are meant: "cpu", "opencl" or "cuda", where it is not there disabled with a warning.
         dtype: bfloat16 (the CPU's default) or float16 (CUDA's); anything else disables the region with a warning.
         enabled: whether the region does anything.
         cache_enabled: whether a weight is cast once for all its uses in the region.
@@ -155,15 +146,13 @@ class autocast:  # named as in PyTorch
             enabled = False
         self._enabled = bool(enabled)
         self._before: list[
-            tuple[dtypes.dtype | None, Any, bool]
+            tuple[dict[str, dtypes.dtype], Any, bool]
         ] = []  # one region object may be entered again inside itself
 
     def __enter__(self) -> autocast:
-        present = is_present(_known(self.device))
-        self._before.append((region.dtype, get_autocast_dtype(self.device), region.cache))
+        self._before.append((region.dtypes, get_autocast_dtype(self.device), region.cache))
         set_autocast_dtype(self.device, self.fast_dtype)
-        if present:
-            put_in_force(self.fast_dtype if self._enabled else None)
+        set_autocast_enabled(self.device, self._enabled)
         region.depth += 1
         region.cache = self._cache_enabled
         return self
@@ -195,14 +184,14 @@ class autocast:  # named as in PyTorch
 # ---- a user's own autograd functions
 
 
-def _cast_nested(x: Any, d: dtype) -> Any:
-    """Tensors in nested lists, tuples and mappings; float64 and integer ones stay."""
+def _cast_nested(x: Any, d: dtype, kind: str) -> Any:
+    """Tensors of a kind of device in nested lists, tuples and mappings; float64 and integer ones stay."""
     if isinstance(x, Tensor):
-        return to_dtype(x, d)
+        return to_dtype(x, d, kind)
     if isinstance(x, Mapping):
-        return {_cast_nested(k, d): _cast_nested(v, d) for k, v in x.items()}
+        return {_cast_nested(k, d, kind): _cast_nested(v, d, kind) for k, v in x.items()}
     if isinstance(x, (list, tuple)):
-        return type(x)(_cast_nested(e, d) for e in x)
+        return type(x)(_cast_nested(e, d, kind) for e in x)
     return x
 
 
@@ -228,7 +217,8 @@ def custom_fwd(
         if cast_inputs is None or not enabled:
             return fwd(*args, **kwargs)
         with autocast(device_type, enabled=False):
-            return fwd(*_cast_nested(args, cast_inputs), **_cast_nested(kwargs, cast_inputs))
+            kind = _known(device_type)
+            return fwd(*_cast_nested(args, cast_inputs, kind), **_cast_nested(kwargs, cast_inputs, kind))
 
     return forward
 

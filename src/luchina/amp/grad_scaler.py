@@ -79,7 +79,7 @@ class GradScaler:
         self._optimizers: dict[int, dict[str, Any]] = defaultdict(_fresh)
 
     def _set(self, scale: float) -> None:
-        self._scale = tensor(scale, dtype=luchina.float32)
+        self._scale = tensor(scale, dtype=luchina.float32, device="cpu")  # which goes with gradients of every device
 
     def _require_scale(self, name: str) -> Tensor:
         if self._scale is None:
@@ -121,10 +121,12 @@ class GradScaler:
         with luchina.no_grad():
             if gradients:
                 inverse = scale.to(luchina.float64).reciprocal().to(luchina.float32)
-                bad = [g.isfinite().logical_not().any() for g in gradients]
+                bad: dict[Any, list[Tensor]] = {}
                 for g in gradients:
+                    bad.setdefault(g.device, []).append(g.isfinite().logical_not().any())
                     g.mul_(inverse)
-                state["found_inf"] = luchina.stack(bad).any().float()
+                of_devices = [luchina.stack(found).any().float().cpu() for found in bad.values()]
+                state["found_inf"] = luchina.stack(of_devices).any().float()
         state["stage"] = OptState.UNSCALED
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -162,7 +164,7 @@ class GradScaler:
             else:
                 self._good_steps += 1
                 if self._good_steps == self._growth_interval:
-                    grown = tensor(scale.item() * self._growth_factor, dtype=luchina.float32)
+                    grown = tensor(scale.item() * self._growth_factor, dtype=luchina.float32, device="cpu")
                     if math.isfinite(grown.item()):
                         self._scale = grown
                     self._good_steps = 0

@@ -8,7 +8,7 @@ import warnings
 import luchina
 from luchina import Tensor
 from luchina.nn import engine
-from luchina.precision import in_float32
+from luchina.precision import listed
 
 
 def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -57,7 +57,7 @@ def _weighted(loss: Tensor, weight: Tensor, reduction: str) -> Tensor:
     return reduced(loss, reduction, _WRONG_WEIGHTED)
 
 
-@in_float32
+@listed
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -78,7 +78,7 @@ def mse_loss(
     return engine.mse_loss(input, target, reduction=_check_reduction(reduction))
 
 
-@in_float32
+@listed
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -113,7 +113,7 @@ def smooth_l1_loss(
     return engine.smooth_l1_loss(input, target, reduction=reduction, beta=beta)
 
 
-@in_float32
+@listed
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -207,7 +207,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
-@in_float32
+@listed
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -231,7 +231,7 @@ def kl_div(
     return engine.kl_div(input, target, reduction=_check_reduction(reduction), log_target=log_target)
 
 
-@in_float32
+@listed
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -282,7 +282,7 @@ def gaussian_nll_loss(
     return reduced(loss, reduction)
 
 
-@in_float32
+@listed
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -297,7 +297,7 @@ def hinge_embedding_loss(
     return reduced(loss, reduction_of(size_average, reduce, reduction))
 
 
-@in_float32
+@listed
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -309,7 +309,7 @@ def soft_margin_loss(
     return reduced(luchina.log1p((-target * input).exp()), reduction_of(size_average, reduce, reduction))
 
 
-@in_float32
+@listed
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -329,7 +329,7 @@ def margin_ranking_loss(
     return reduced((-target * (input1 - input2) + margin).clamp(min=0), reduction)
 
 
-@in_float32
+@listed
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -349,7 +349,7 @@ def cosine_embedding_loss(
     return reduced(loss, reduction_of(size_average, reduce, reduction))
 
 
-@in_float32
+@listed
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -372,7 +372,7 @@ def triplet_margin_loss(
     return reduced(loss, reduction_of(size_average, reduce, reduction))
 
 
-@in_float32
+@listed
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,

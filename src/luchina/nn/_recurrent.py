@@ -12,7 +12,7 @@ from typing import Any
 import luchina
 from luchina import Tensor
 from luchina.nn import engine
-from luchina.precision import region
+from luchina.precision import in_force
 
 State = tuple[Tensor, ...]
 # A cell takes the projected input (N, G), the state, and the recurrent weights; it returns the new state, whose first
@@ -89,7 +89,7 @@ def _has_kernel(*tensors: Any) -> bool:
     input, state, w_ih, w_hh = tensors
     dtype = input.dtype
     same = all(t.dtype is dtype for t in (*state, w_ih, w_hh))
-    return same and dtype in (luchina.float32, luchina.float64) and input.numel() > 0 and region.dtype is None
+    return same and dtype in (luchina.float32, luchina.float64) and input.numel() > 0 and in_force(input) is None
 
 
 def _whole(

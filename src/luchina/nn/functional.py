@@ -65,7 +65,7 @@ from luchina.nn._losses import (
 )
 from luchina.nn._windows import fold as fold
 from luchina.nn._windows import unfold as unfold
-from luchina.precision import untouched
+from luchina.precision import listed
 
 Ints = int | tuple[int, ...] | list[int]
 
@@ -78,7 +78,7 @@ one_hot = engine.one_hot
 pad = engine.pad
 
 
-@untouched
+@listed
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y_o = x₁ᵀ W_o x₂ + b_o; weight (O, I₁, I₂)."""
     for i, x in enumerate((input1, input2), 1):
@@ -534,6 +534,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return y.reshape(*batch, c * r * r, h // r, w // r)
 
 
+@listed
 def interpolate(
     input: Tensor,
     size: Any = None,

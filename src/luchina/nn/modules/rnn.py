@@ -11,7 +11,7 @@ from luchina import Tensor
 from luchina.nn import _recurrent, init
 from luchina.nn.modules.module import Module
 from luchina.nn.parameter import Parameter
-from luchina.precision import region, to_dtype
+from luchina.precision import in_force, to_dtype
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
 
@@ -124,7 +124,7 @@ class RNNBase(Module):
                 f"{type(self).__name__}: Expected input to be 2D or 3D, got {input.dim()}D {tensor}instead"
             )
         weight = getattr(self, self._weight_names[0][0])
-        if input.dtype != weight.dtype and region.dtype is None:
+        if input.dtype != weight.dtype and in_force(input) is None:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: model.to({input.dtype})"
@@ -157,8 +157,10 @@ class RNNBase(Module):
                 if tuple(s.shape) != (rows, batch, n):
                     name = "hidden size" if len(sizes) == 1 else f"hidden[{i}] size"
                     raise RuntimeError(f"Expected {name} {(rows, batch, n)}, got {list(s.shape)}")
-        if region.dtype is not None and self.mode == "LSTM":  # which PyTorch takes as one operation of 16 bits
-            state = tuple(to_dtype(s, region.dtype) for s in state)
+        fast = in_force(input)
+        # PyTorch takes as one operation of 16 bits: on the CPU an LSTM, elsewhere every layer.
+        if fast is not None and (self.mode == "LSTM" or input.device.type != "cpu"):
+            state = tuple(to_dtype(s, fast, input.device.type) for s in state)
         output, last = _recurrent.network(
             self.mode,
             input,
@@ -357,6 +359,8 @@ class _Cell(Module):
                 raise RuntimeError(
                     f"hidden{i} has inconsistent hidden_size: got {s.size(1)}, expected {self.hidden_size}"
                 )
+        if x.device.type != "cpu" and (fast := in_force(x)) is not None:  # elsewhere a step is one operation of 16 bits
+            state = tuple(to_dtype(s, fast, x.device.type) for s in state)
         projected = luchina.nn.functional.linear(x, self.weight_ih, self.bias_ih)
         new = _recurrent.STEPS[mode](projected, state, self.weight_hh, self.bias_hh)
         return new if batched else tuple(s.squeeze(0) for s in new)
