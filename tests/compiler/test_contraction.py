@@ -11,7 +11,7 @@ import pytest
 
 from luchina.compiler import contraction, jit
 from luchina.compiler.body import Body, Instruction
-from luchina.compiler.contraction import Epilogue, Slots, Window
+from luchina.compiler.contraction import Epilogue, Slots, Window, tiles
 from luchina.compiler.contraction.spec import magic
 from luchina.compiler.target import host
 from luchina.runtime import threads
@@ -111,7 +111,7 @@ def test_dot_is_numpys_product(shape, layouts, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("shape", [(2, 5, 7, 9), (1, 64, 48, 100), (1, 1, 70, 800)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 5, 7, 9), (1, 64, 48, 100), (1, 1, 70, 800), (1, 290, 90, 800)], ids=str)
 @pytest.mark.parametrize("layout", ["plain", "transposed", "apart"])
 def test_half_precision_is_summed_in_float32_and_rounded_once(dtype, shape, layout):
     batch, m, n, k = shape
@@ -147,6 +147,14 @@ def test_nothing_to_do_is_no_call(shape):
     batch, m, n, k = shape
     c = np.zeros((batch, m, n), "float32")
     assert dot(np.zeros((batch, m, k), "float32"), np.zeros((batch, k, n), "float32"), c, "float32") == []
+
+
+@pytest.mark.parametrize("m", [4, 16, 32, 56])
+def test_a_product_of_few_rows_is_divided_along_columns(m):
+    """Rows together, so that the weights are packed once; and enough blocks for some threads."""
+    tile = tiles.tiling(host(), "float32", (1, m, 512, 256), "direct", "k", "blocks")
+    assert tile.m_block >= m
+    assert tile.n_block <= 256
 
 
 def test_broadcast_and_reversed_operands():

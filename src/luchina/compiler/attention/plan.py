@@ -15,9 +15,9 @@ from luchina.compiler import prims
 from luchina.compiler.attention import backward, forward
 from luchina.compiler.attention.parts import TILES, panel
 from luchina.compiler.body import ITEMSIZE
-from luchina.compiler.contraction.plan import FLOPS_PER_NANOSECOND
+from luchina.compiler.contraction.plan import EAGERNESS
 from luchina.compiler.contraction.spec import ACCUMULATE
-from luchina.compiler.contraction.tiles import padded
+from luchina.compiler.contraction.tiles import FLOPS_PER_NANOSECOND, padded
 from luchina.compiler.movement import restrided
 from luchina.compiler.prims import Node
 from luchina.compiler.target import host
@@ -133,7 +133,7 @@ class AttentionKernels:
             [to.storage],
             ops=["attention"],
             scratch=scratch,
-            cost=1.3 * flops / FLOPS_PER_NANOSECOND[target.name],
+            cost=1.3 * EAGERNESS * flops / FLOPS_PER_NANOSECOND[target.name],
             flops=flops,
             nbytes_read=sum(n.size * ITEMSIZE[n.dtype] for n in (q, k, v)),
             nbytes_written=node.size * ITEMSIZE[dtype],
@@ -198,7 +198,7 @@ class AttentionKernels:
             [to.storage],
             ops=["attention_backward"],
             scratch=scratch,
-            cost=1.3 * flops / FLOPS_PER_NANOSECOND[target.name],
+            cost=1.3 * EAGERNESS * flops / FLOPS_PER_NANOSECOND[target.name],
             flops=flops,
             nbytes_read=sum(n.size * ITEMSIZE[n.dtype] for n in node.inputs),
             nbytes_written=node.size * ITEMSIZE[node.dtype],

@@ -51,7 +51,7 @@ def dot(
     problem = plan.Problem(
         dtype=a.dtype,
         extents=(batch, m, n, k),
-        a_mode="direct" if a_direct else _packing(a_m, a_k),
+        a_mode=_mode_of_a(a, a_direct),
         b_mode="direct" if b_direct else _packing(b_n, b_k),
         a={"slot": a.slot, "offset": a.offset, "batch": a_batch, "x": a_m, "k": a_k},
         b={"slot": b.slot, "offset": b.offset, "batch": b_batch, "x": b_n, "k": b_k},
@@ -68,6 +68,14 @@ DIRECT_A_PANELS = 16
 DIRECT_B_ROWS = 32
 DIRECT_B_APART = 3584
 DIRECT_B_ELEMENTS = 4096
+
+
+def _mode_of_a(a: Window, direct: bool) -> str:
+    """What is narrower than its sums is widened once, not wherever it is used."""
+    _, m, k = a.strides
+    if direct and ACCUMULATE[a.dtype] == a.dtype:
+        return "direct"
+    return "row" if direct and k == 1 else _packing(m, k)
 
 
 def _packing(x_stride: int, k_stride: int) -> str:

@@ -21,8 +21,9 @@ def counting(e: Emitter, start: Operand, lanes: int) -> Operand:
 
 
 def below(e: Emitter, count: Operand, lanes: int) -> Operand:
-    """Lanes whose number is less than ``count`` (i64)."""
-    return e.icmp("sgt", e.splat(count, lanes), iota(lanes, "i64"))
+    """Lanes whose number is less than ``count`` (i64); compared in 32 bits: one vector for all lanes of most dtypes."""
+    most = e.select(e.icmp("slt", count, e.i64(lanes)), count, e.i64(lanes))
+    return e.icmp("sgt", e.splat(e.cast("trunc", most, "i32"), lanes), iota(lanes))
 
 
 def least(e: Emitter, a: Operand, b: Operand) -> Operand:
@@ -44,6 +45,28 @@ def masked_store(e: Emitter, value: Operand, pointer: Operand, mask: Operand | N
         e.store(value, pointer, 1)
         return
     e.call("void", f"llvm.masked.store.{mangle(value.type)}.p0", value, pointer, mask)
+
+
+class Rows:
+    """Addresses of ``count`` rows ``stride`` bytes apart, in few registers: one pointer goes along k, and the machine
+    adds multiples of the stride as it reads."""
+
+    def __init__(self, e: Emitter, count: int, stride: Operand) -> None:
+        self.e, self.count = e, count
+        self.multiples = {1: stride, 3: e.mul(stride, 3), 5: e.mul(stride, 5)}
+
+    def at(self, first: Operand) -> list[Operand]:
+        """The rows' addresses beside that of the first one."""
+        e = self.e
+        # LLVM would else keep a pointer for every row, more than there are registers.
+        first = e.inst("ptr", f'call ptr asm "", "=r,0"({first})')
+        rows = []
+        for row in range(self.count):
+            if row and row % 6 == 0:
+                first = e.gep("i8", first, e.bin("shl", self.multiples[3], e.i64(1)))
+            odd, shift = ((0, 0), (1, 0), (1, 1), (3, 0), (1, 2), (5, 0))[row % 6]
+            rows.append(e.gep("i8", first, e.bin("shl", self.multiples[odd], e.i64(shift))) if odd else first)
+        return rows
 
 
 def addresses(e: Emitter, element: str, base: Operand, offsets: Operand) -> Operand:

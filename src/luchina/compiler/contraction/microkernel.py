@@ -1,11 +1,11 @@
 """The micro-kernel: a tile of C in registers, one step of k after the other.
 
-    void micro(ptr params, ptr a, ptr b, i64 count, ptr old, ptr c, i64 c_row, i1 fresh, i64 rows, i64 columns)
+    void micro(ptr params, ptr a, ptr b, i64 count, ptr old, ptr c, i64 c_row, i1 fresh, i64 columns)
 
 Makes the tile at ``c``, whose rows are ``c_row`` elements apart, ``sum_k a[k][m] · b[k][n]`` of ``count`` steps; unless
 ``fresh`` it adds the tile at ``old`` (contiguous). The sum of a block of k is one chain of fused multiply-adds for
-every element wherever it lies, so that it depends on nothing but k. ``rows`` and ``columns`` say how much of the tile
-exists, for operands read where they lie.
+every element wherever it lies, so that it depends on nothing but k. ``columns`` says how much of the tile exists where
+B is read where it lies; its rows all exist.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from luchina.compiler.body import ITEMSIZE, storage_type
 from luchina.compiler.contraction import lanes as v
-from luchina.compiler.contraction.packing import loaded
+from luchina.compiler.contraction.packing import loaded, row_length
 from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
 
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
 
-SIGNATURE = "ptr %params, ptr %a, ptr %b, i64 %count, ptr %old, ptr %c, i64 %c_row, i1 %fresh, i64 %rows, i64 %columns"
+SIGNATURE = "ptr %params, ptr %a, ptr %b, i64 %count, ptr %old, ptr %c, i64 %c_row, i1 %fresh, i64 %columns"
 
 
 # Rows of an operand that is read where it lies may be pages apart: their lines are asked for so many steps ahead.
@@ -52,37 +52,38 @@ def emit_micro(spec: Spec, target: Target) -> Emitter:
     stored = STORAGE_TYPE[spec.dtype]
     wide = vector(element, lanes)
     a, b, c = (Operand("ptr", f"%{name}") for name in "abc")
-    rows, columns, count = (Operand("i64", f"%{name}") for name in ("rows", "columns", "count"))
+    columns, count = Operand("i64", "%columns"), Operand("i64", "%count")
 
+    in_rows = spec.a in ("direct", "row")
     if spec.a == "direct":
-        # Rows that do not exist read the last one again.
-        a_rows, at = [a], a
-        row_stride, a_step = params["a_x"], params["a_k"]
+        apart = e.mul(params["a_x"], ITEMSIZE[spec.dtype])
+        rows_of_a, a_type, a_step = v.Rows(e, spec.mr, apart), stored, params["a_k"]
         a_ahead = e.mul(a_step, AHEAD)
-        for m in range(1, spec.mr):
-            at = e.gep(stored, at, e.select(e.icmp("sgt", rows, e.i64(m)), row_stride, e.i64(0)))
-            a_rows.append(at)
+    elif spec.a == "row":
+        apart = e.mul(row_length(e, count, lanes), ITEMSIZE[ACCUMULATE[spec.dtype]])
+        rows_of_a, a_type, a_step = v.Rows(e, spec.mr, apart), element, e.i64(1)
     if spec.b == "direct":
         b_step = params["b_k"]
         b_ahead = e.mul(b_step, AHEAD)
         masks = [v.below(e, e.sub(columns, j * lanes), lanes) for j in range(spec.nv)]
 
     zero = e.const(wide, 0)
-    carry = [zero] * (spec.mr * spec.nv) + [e.i64(0)] * ((spec.a == "direct") + (spec.b == "direct"))
+    carry = [zero] * (spec.mr * spec.nv) + [p for p, moves in ((a, in_rows), (b, spec.b == "direct")) if moves]
     with e.loop(e.i64(0), count, carry=carry) as loop:
         sums, steps = loop.carried[: spec.mr * spec.nv], loop.carried[spec.mr * spec.nv :]
         following = []
-        if spec.a == "direct":
+        if in_rows:
             a_at, *steps = steps
-            following.append(e.add(a_at, a_step))
-            later = e.add(a_at, a_ahead)
-            for row in dict.fromkeys((a_rows[0], a_rows[-1])):
-                prefetch(e, e.gep(stored, row, later))
+            following.append(e.gep(a_type, a_at, a_step))
+            a_rows = rows_of_a.at(a_at)
+            if spec.a == "direct":
+                for row in dict.fromkeys((a_rows[0], a_rows[-1])):
+                    prefetch(e, e.gep(stored, row, a_ahead))
         else:
             a_panel = e.gep(element, a, e.mul(loop.index, spec.mr))
         if spec.b == "direct":
-            start = e.gep(stored, b, steps[0])
-            following.append(e.add(steps[0], b_step))
+            start = steps[0]
+            following.append(e.gep(stored, start, b_step))
             later = e.gep(stored, start, b_ahead)
             for line in range(0, spec.nv * lanes * ITEMSIZE[spec.dtype], LINE):
                 prefetch(e, e.gep("i8", later, line))
@@ -94,8 +95,9 @@ def emit_micro(spec: Spec, target: Target) -> Emitter:
             right = [e.load(wide, e.gep(element, start, j * lanes), 4) for j in range(spec.nv)]
         new = []
         for m in range(spec.mr):
-            if spec.a == "direct":
-                left = loaded(e, spec.dtype, e.load(stored, e.gep(stored, a_rows[m], a_at), 1))
+            if in_rows:
+                left = e.load(a_type, a_rows[m], 1)
+                left = loaded(e, spec.dtype, left) if spec.a == "direct" else left
             else:
                 left = e.load(element, e.gep(element, a_panel, m), 4)
             left = e.splat(left, lanes)

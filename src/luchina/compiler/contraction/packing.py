@@ -1,6 +1,7 @@
 """Packing: a panel of an operand, ``width`` lanes by k, in the order in which the micro-kernel reads it.
 
-A panel is ``packed[k][lane]`` in the accumulation dtype. Vectors are stored whole: where ``width`` is not a multiple
+A panel is ``packed[k][lane]`` in the accumulation dtype; rows that are copied as they are (mode "row") lie
+``row_length`` elements apart. Vectors are stored whole: where ``width`` is not a multiple
 of the lanes, the surplus is overwritten by the next row; a panel has ``surplus_rows`` more rows than k for the last
 one, and after the last panel there are ``slack`` elements of space.
 
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from luchina.compiler.body import from_storage, storage_type
+from luchina.compiler.body import ITEMSIZE, from_storage, storage_type
 from luchina.compiler.contraction import lanes as v
 from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, vector
@@ -41,6 +42,11 @@ class _Lanes(NamedTuple):
 def surplus_rows(lanes: int, width: int) -> int:
     """Rows of a panel after those of k."""
     return -(-(-width % lanes) // width)
+
+
+def row_length(e: Emitter, count: Operand, lanes: int) -> Operand:
+    """Elements from one copied row of ``count`` elements to the next: whole vectors, and seldom a power of two."""
+    return e.bin("and", e.add(count, 2 * lanes - 1), e.i64(-lanes))
 
 
 def slack(lanes: int, width: int) -> int:
@@ -107,13 +113,14 @@ class _Packer:
         if self.mode in ("k", "tk"):
             kept = self.stored if self.mode == "k" else self.packed
             self.square_at = e.inst("ptr", f"alloca [{self.lanes * self.lanes} x {kept}], align 64")
-        if self.mode == "k":  # where each lane begins
-            self.room = e.inst("ptr", f"alloca [{self.lanes} x ptr], align 64")
         if self.mode == "tx":
             self.room = e.inst("ptr", f"alloca [{3 * self.width} x i32], align 64")
             self.flag = e.inst("ptr", "alloca i64, align 8")
         if self.mode == "tk":  # room to look single lanes up
             self.room = e.inst("ptr", f"alloca [{3 * self.lanes} x i32], align 64")
+        if self.mode == "row":
+            self.copied_rows()
+            return e
         rows = e.add(self.count, surplus_rows(self.lanes, self.width))
         if self.mode == "x":
             self.along_x(rows)
@@ -170,6 +177,20 @@ class _Packer:
                     panel.next = [e.gep(self.packed, to, panel_size), e.add(panel.index, self.width)]
                 to, at = panel.carried
 
+    def copied_rows(self) -> None:
+        e = self.e
+        source = e.gep(self.stored, e.gep(self.stored, self.base, self.k), e.mul(self.x, self.x_stride))
+        length = row_length(e, self.count, self.lanes)
+        whole = e.bin("and", self.count, e.i64(-self.lanes))
+        with e.loop(self.x, self.stop, carry=[source, self.to]) as row:
+            source, to = row.carried
+            for start, stop, masked in ((e.i64(0), whole, False), (whole, self.count, True)):
+                with e.loop(start, stop, self.lanes) as k:
+                    valid = v.below(e, e.sub(stop, k.index), self.lanes) if masked else None
+                    raw = v.masked_load(e, self.wide, e.gep(self.stored, source, k.index), valid)
+                    e.store(loaded(e, self.dtype, raw), e.gep(self.packed, to, k.index), 4)
+            row.next = [e.gep(self.stored, source, self.x_stride), e.gep(self.packed, to, length)]
+
     def gathered(self, to: Operand) -> None:
         e = self.e
         valid = v.below(e, self.left, self.lanes)
@@ -180,33 +201,28 @@ class _Packer:
             self.store(v.gather(e, self.wide, pointers, valid), to, loop.index)
 
     def along_k(self, to: Operand) -> None:
-        """Squares of each lane's elements of k, transposed in registers; the last one, where it is not whole, by way of
-        memory. Lanes beyond the extent repeat the last one."""
+        """Squares of each lane's elements of k, transposed in registers; one that is not whole by way of memory. Lanes
+        beyond the extent repeat the last one."""
         e = self.e
         used = min(self.lanes, self.width)
+        size = ITEMSIZE[self.dtype]
         final = e.sub(self.extent, 1)
         start = e.gep(self.stored, self.base, self.k)
-        sources = []
-        for lane in range(used):
-            x = v.least(e, e.add(self.first, lane), final)
-            sources.append(e.gep(self.stored, start, e.mul(x, self.x_stride)))
-        for lane, source in enumerate(sources):
-            e.store(source, e.gep("ptr", self.room, lane), 8)
+        source = e.gep(self.stored, start, e.mul(self.first, self.x_stride))
+        narrow = e.icmp("slt", self.left, e.i64(used))
         with e.loop(e.i64(0), self.count, self.lanes) as loop:
             left = e.sub(self.count, loop.index)
-            rest = e.icmp("slt", left, e.i64(self.lanes))
+            rest = e.bin("or", narrow, e.icmp("slt", left, e.i64(self.lanes)))
             with e.when(rest):
                 inside = v.below(e, left, self.lanes)
                 with e.loop(e.i64(0), e.i64(used)) as each:
-                    source = e.load("ptr", e.gep("ptr", self.room, each.index), 8)
-                    raw = v.masked_load(e, self.wide, e.gep(self.stored, source, loop.index), inside)
+                    x = v.least(e, e.add(self.first, each.index), final)
+                    row = e.gep(self.stored, start, e.add(e.mul(x, self.x_stride), loop.index))
+                    raw = v.masked_load(e, self.wide, row, inside)
                     e.store(raw, e.gep(self.stored, self.square_at, e.mul(each.index, self.lanes)), 8)
-            places = [
-                e.select(
-                    rest, e.gep(self.stored, self.square_at, i * self.lanes), e.gep(self.stored, source, loop.index)
-                )
-                for i, source in enumerate(sources)
-            ]
+            first = e.select(rest, self.square_at, e.gep(self.stored, source, loop.index))
+            apart = e.select(rest, e.i64(self.lanes * size), e.mul(self.x_stride, size))
+            places = v.Rows(e, used, apart).at(first)
             rows = [loaded(e, self.dtype, e.load(self.wide, place, 1)) for place in places]
             self.store_transposed(rows, to, loop.index)
 

@@ -14,10 +14,8 @@ from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import ACCUMULATE, Spec, parameter_names
 from luchina.compiler.target import Target
 
-# What packing an element costs, by how the operand is read.
-PACKING_PRICE = {"direct": 0.1, "x": 0.3, "k": 0.6, "s": 2.0, "tx": 0.6, "tk": 1.2}
-
-FLOPS_PER_NANOSECOND = {"avx512": 60.0, "avx2": 60.0, "sse2": 15.0, "neon": 20.0}
+# Programs with products are worth waking threads for early: mostly they come again before these fall asleep.
+EAGERNESS = 4.0
 
 
 @dataclass
@@ -54,8 +52,7 @@ def calls(problem: Problem, target: Target, temporary: Callable[[int], int]) -> 
     batch, m, n, k = problem.extents
     if batch * m * n == 0:
         return []
-    price_a, price_b = PACKING_PRICE[problem.a_mode], PACKING_PRICE[problem.b_mode]
-    tile = tiles.tiling(target, problem.dtype, problem.extents, price_a, price_b, problem.parts)
+    tile = tiles.tiling(target, problem.dtype, problem.extents, problem.a_mode, problem.b_mode, problem.parts)
     parts = ceil(k / tile.k_split) if k else 1
     if parts == 1:
         return [_main(problem, tile, problem.body, problem.operands, problem.outs, target)]
@@ -96,7 +93,8 @@ def _main(
     depth = min(tile.k_block, max(k, 1))
     slack = packing.slack(lanes, max(tile.nr, tile.mr)) * size
     m_used, n_used = min(tile.m_block, tiles.padded(m, tile.mr)), min(tile.n_block, tiles.padded(n, tile.nr))
-    a_turn = m_used * (depth + packing.surplus_rows(lanes, tile.mr)) if problem.a_mode != "direct" else 0
+    in_rows = tiles.padded(depth + lanes, lanes), depth + packing.surplus_rows(lanes, tile.mr)
+    a_turn = m_used * in_rows[problem.a_mode != "row"] if problem.a_mode != "direct" else 0
     b_turn = n_used * (depth + packing.surplus_rows(lanes, tile.nr)) if problem.b_mode != "direct" else 0
     turns = ceil(min(k, tile.k_split) / tile.k_block) if tile.a_kept else 1
     at_b = _aligned(a_turn * turns * size + slack if a_turn else 0)
@@ -134,9 +132,7 @@ def _main(
         _params(spec, numbers, [w for *_, w in (*operands, *outs)]),
         batch * parts * m_blocks * n_blocks,
         scratch,
-        (2 * batch * tiles.padded(m, tile.mr) * tiles.padded(n, tile.nr) * k) / FLOPS_PER_NANOSECOND[target.name]
-        + 100.0
-        + batch * m * n / 8,
+        EAGERNESS * tile.nanoseconds,
         tuple(dict.fromkeys([problem.a["slot"], problem.b["slot"], *(w["slot"] for *_, w in operands)])),
         tuple(dict.fromkeys(w["slot"] for *_, w in outs)),
         flops,

@@ -5,6 +5,7 @@ is read:
 
 ========  ==========================================================================================
 direct    where it lies: A element by element, B in vectors along n (its n-stride is 1)
+row       A only; each row copied in the dtype of the sums; adjacent along k
 x         packed; adjacent along the axis that is not summed over (m for A, n for B)
 k         packed; adjacent along k: squares are transposed in registers
 s         packed; any strides

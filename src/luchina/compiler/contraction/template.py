@@ -217,7 +217,8 @@ class _Rows:
             a_type, a_step = STORAGE_TYPE[spec.dtype], e.mul(p["a_x"], spec.mr)
         else:
             a_type = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
-            a_step = e.mul(e.add(count, packing.surplus_rows(self.lanes, spec.mr)), spec.mr)
+            panel_rows = e.add(count, packing.surplus_rows(self.lanes, spec.mr))
+            a_step = e.mul(packing.row_length(e, count, self.lanes) if spec.a == "row" else panel_rows, spec.mr)
         c_type = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
         c_step = e.mul(p["c_step"], spec.mr * nr)
         carry = [a, c]
@@ -232,6 +233,11 @@ class _Rows:
         with e.loop(m, stop, spec.mr, carry) as i:
             left, sums, *out = i.carried
             rows = v.least(e, e.sub(stop, i.index), e.i64(spec.mr))
+            written = sums
+            if spec.a == "direct":  # whole tiles only: one that the rows end in begins in rows of the tile before
+                before = v.least(e, i.index, e.sub(e.i64(spec.mr), rows))
+                left = e.gep(a_type, left, e.mul(e.sub(e.i64(0), before), p["a_x"]))
+                written = e.gep(c_type, sums, e.mul(before, nr))
             to, to_row, write = sums, e.i64(nr), last
             if spec.plain:
                 whole = e.bin("and", e.bin("and", wide, last), e.icmp("eq", rows, e.i64(spec.mr)))
@@ -240,9 +246,9 @@ class _Rows:
             if writeback.adjacent_windows(spec):
                 with e.when(ahead):
                     self.call("prefetch", params, table, batch, split, i.index, rows, n)
-            self.call("micro", params, left, b, count, sums, to, to_row, fresh, rows, columns)
+            self.call("micro", params, left, b, count, sums, to, to_row, fresh, columns)
             with e.when(write):
-                self.call("write", params, table, sums, batch, split, i.index, rows, n, columns, offsets)
+                self.call("write", params, table, written, batch, split, i.index, rows, n, columns, offsets)
             i.next = [e.gep(a_type, left, a_step), e.gep(c_type, sums, c_step)]
             if spec.plain:
                 i.next.append(e.gep(c_type, out[0], out_step))

@@ -1,7 +1,11 @@
-"""Sizes of tiles and blocks: from the extents and the machine's row only, never from the number of threads."""
+"""Sizes of tiles and blocks: from the extents and the machine's row only, never from the number of threads.
+
+Times in nanoseconds weigh one division against another; they were found on a machine with AVX-512.
+"""
 
 from __future__ import annotations
 
+import functools
 from math import ceil
 from typing import NamedTuple
 
@@ -20,8 +24,16 @@ TILES: dict[str, tuple[tuple[int, int, float], ...]] = {
 # The longest block of k; the most rows and columns of a block of C.
 BLOCKS = {"avx512": (384, 264, 512), "avx2": (320, 144, 512), "sse2": (320, 128, 384), "neon": (320, 144, 512)}
 
-# A block should take about so long; and a contraction that lasts longer should have so many.
-BLOCK_FLOPS = 400_000
+# What a core reaches in float32.
+FLOPS_PER_NANOSECOND = {"avx512": 250.0, "avx2": 90.0, "sse2": 15.0, "neon": 30.0}
+
+# Nanoseconds to pack an element, by how it is read; to add one to those of an earlier part of k, or of a divided K.
+PACKING = {"direct": 0.01, "row": 0.03, "x": 0.06, "k": 0.08, "s": 0.2, "tx": 0.08, "tk": 0.15}
+ADDING, PARTING = 0.02, 0.14
+
+# Nanoseconds of a block for each block of its k, and the nanoseconds of work for which a thread more is worth while.
+BLOCK_NANOSECONDS = 150.0
+THREAD_NANOSECONDS = 1000.0
 BLOCK_COUNT = 16
 
 # Packed rows of A are kept for all of K from one block of columns to the next where they take no more bytes.
@@ -46,6 +58,8 @@ class Tiling(NamedTuple):
     k_split: int
     """Steps of K of one part; all of K (at least 1) where it is not divided."""
     a_kept: bool
+    nanoseconds: float
+    """Of all blocks on one core."""
 
 
 def padded(extent: int, step: int) -> int:
@@ -53,15 +67,15 @@ def padded(extent: int, step: int) -> int:
     return max(1, -(-extent // step)) * step
 
 
-def choose_tile(target: Target, dtype: str, m: int, n: int) -> tuple[int, int]:
-    """``(mr, nv)``: the tile that wastes least."""
+def choose_tile(target: Target, dtype: str, m: int, n: int, a_mode: str = "direct") -> tuple[int, int]:
+    """``(mr, nv)``: the tile that wastes least. Rows that are read where they lie have to exist."""
     lanes = target.lanes(ACCUMULATE[dtype])
 
     def time(tile: tuple[int, int, float]) -> float:
         mr, nv, rate = tile
         return padded(m, mr) * padded(n, nv * lanes) / rate
 
-    mr, nv, _ = min(TILES[target.name], key=time)
+    mr, nv, _ = min((t for t in TILES[target.name] if a_mode != "direct" or t[0] <= max(1, m)), key=time)
     return mr, nv
 
 
@@ -72,59 +86,61 @@ def k_block(target: Target, k: int) -> int:
     return padded(ceil(k / turns), 64 if turns > 1 else 8)
 
 
+@functools.lru_cache(4096)
 def tiling(
-    target: Target,
-    dtype: str,
-    extents: tuple[int, int, int, int],
-    price_a: float,
-    price_b: float,
-    parts: str,
+    target: Target, dtype: str, extents: tuple[int, int, int, int], a_mode: str, b_mode: str, parts: str
 ) -> Tiling:
     """Tile and blocks of a contraction of these extents (batch, M, N, K).
 
-    Of all divisions into enough blocks it takes the one that packs least; ``price_a`` and ``price_b`` are the costs of
-    packing an element. ``parts`` says how K may be divided: ``"blocks"`` only into single blocks of k, which gives the
+    Of all divisions it takes the one that should be done soonest by 2, 4 and 8 threads, all told, as far as so many
+    are worth while. ``parts`` says how K may be divided: ``"blocks"`` only into single blocks of k, which gives the
     sum that an undivided K gives; ``"any"``.
     """
     batch, m, n, k = extents
-    mr, nv = choose_tile(target, dtype, m, n)
+    mr, nv = choose_tile(target, dtype, m, n, a_mode)
     size = ITEMSIZE[ACCUMULATE[dtype]]
     nr = nv * target.lanes(ACCUMULATE[dtype])
     depth = k_block(target, k)
     turns = ceil(k / depth)
     _, most_m, most_n = BLOCKS[target.name]
-    wanted = min(BLOCK_COUNT, ceil(2 * batch * m * n * max(k, 1) / BLOCK_FLOPS)) / batch
-    most_blocks = ceil(m / mr) * ceil(n / nr)
-    best, result = float("inf"), None
-    for k_parts in _k_parts(m, n, k, turns, wanted, parts):
-        k_split = ceil(turns / k_parts) * depth
-        for m_count in range(ceil(m / most_m), max(ceil(m / most_m), min(2 * BLOCK_COUNT, ceil(m / mr))) + 1):
-            m_size = padded(ceil(m / m_count), mr)
-            kept = price_a > 0.1 and m_size * min(k if k_parts == 1 else k_split, k) * size <= KEPT_BYTES
-            # With A kept, narrow blocks are free: B's panels are read while they are near.
-            widest = min(most_n, padded(max(1, NEAR_BYTES // (size * depth) - nr + 1), nr)) if kept else most_n
-            n_count = max(ceil(n / widest), ceil(wanted / (m_count * k_parts)))
-            n_size = padded(ceil(n / n_count), nr)
-            m_parts, n_parts = ceil(m / m_size), ceil(n / n_size)
-            if k_parts * m_parts * n_parts < min(wanted, k_parts * most_blocks):
-                continue
-            kept = kept and n_parts > 1
-            # Each thread that takes part packs what it keeps.
-            price = price_a * m * k * (min(n_parts, 3) if kept else n_parts) + price_b * n * k * m_parts
-            price += 2 * m * n * (k_parts if k_parts > 1 else 0) + 0.3 * m * n * turns
-            if price < best:
-                whole = k_parts == 1
-                best = price
-                result = Tiling(mr, nv, nr, m_size, n_size, depth, max(1, k if whole else k_split), kept)
-    if result is None:
-        sizes = padded(min(m, most_m), mr), padded(min(n, most_n), nr)
-        result = Tiling(mr, nv, nr, *sizes, depth, max(1, k), False)
+    rate = FLOPS_PER_NANOSECOND[target.name]
+    alone = batch * (2 * m * n * k / rate + PACKING[a_mode] * m * k + PACKING[b_mode] * n * k)
+    threads = [t for t in (2, 4, 8) if t <= alone / THREAD_NANOSECONDS] or [1]
+    # With A kept, narrow blocks are free: B's panels are read while they are near.
+    near = max(nr, NEAR_BYTES // (size * depth) // nr * nr)
+    best, result = float("inf"), Tiling(mr, nv, nr, mr, nr, depth, max(1, k), False, 0.0)
+    for k_parts in _k_parts(m, n, k, turns, parts) if len(threads) > 1 else [1]:
+        k_split = max(1, k) if k_parts == 1 else ceil(turns / k_parts) * depth
+        steps = min(k, k_split)
+        for m_size in _sizes(m, mr, most_m):
+            keeps = a_mode != "direct" and m_size * steps * size <= KEPT_BYTES
+            for n_size in _sizes(n, nr, min(most_n, near) if keeps else most_n):
+                n_parts = ceil(n / n_size)
+                kept = keeps and n_parts > 1
+                blocks = batch * k_parts * ceil(m / m_size) * n_parts
+                # Each thread that takes part packs what it keeps.
+                packed = m_size * (min(n_parts, 3) / n_parts if kept else 1)
+                block = BLOCK_NANOSECONDS * ceil(steps / depth)
+                block += steps * (PACKING[a_mode] * packed + PACKING[b_mode] * n_size)
+                block += m_size * n_size * (2 * steps / rate + ADDING * turns / k_parts)
+                block += m_size * n_size * PARTING * (k_parts > 1)
+                # At the end threads wait for half a block of another one.
+                time = sum(ceil(blocks / t) + (t - 1) / (2 * t) for t in threads) * block
+                if time < best:
+                    best, result = time, Tiling(mr, nv, nr, m_size, n_size, depth, k_split, kept, blocks * block)
     return result
 
 
-def _k_parts(m: int, n: int, k: int, turns: int, wanted: float, parts: str) -> list[int]:
+def _sizes(extent: int, step: int, most: int) -> list[int]:
+    """Sizes of blocks that are worth a thought, from the largest: multiples of ``step``, no more than ``most``."""
+    least = ceil(extent / (most // step * step))
+    counts = [least, *(c for c in (2, 3, 4, 6, 8, 12, 16, 24, 32) if c > least), 2 * least]
+    return list(dict.fromkeys(padded(ceil(extent / count), step) for count in counts))
+
+
+def _k_parts(m: int, n: int, k: int, turns: int, parts: str) -> list[int]:
     """Into how many parts K may be divided: only where it is much longer than the result is wide."""
-    if k < 2 * SPLIT_STEPS or k < 4 * max(m, n) or wanted <= 1:
+    if k < 2 * SPLIT_STEPS or k < 4 * max(m, n):
         return [1]
     if parts == "blocks":
         return [1, turns] if turns <= 4 * BLOCK_COUNT else [1]

@@ -78,7 +78,7 @@ class _Writer:
         self.params = Params(self.e, spec)
         self.lanes = target.lanes(ACCUMULATE[spec.dtype])
         self.element = STORAGE_TYPE[ACCUMULATE[spec.dtype]]
-        self.masks_are_free = target.name == "avx512"
+        self.masks_are_free = target.name == "avx512" and all(ITEMSIZE[dtype] >= 4 for dtype, _ in spec.outs)
 
     def emit(self) -> Emitter:
         e, spec, lanes = self.e, self.spec, self.lanes
