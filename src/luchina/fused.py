@@ -18,8 +18,20 @@ from luchina.devices import present
 from luchina.dtypes import float32
 from luchina.graph.program import lower_into, realize, walk
 from luchina.graph.update import Update as Pending
-from luchina.graph.update import own
-from luchina.graph.value import Op, Pack, Spec, Value, from_buffer, mode, packed, recording, scalar
+from luchina.graph.update import numbers_of, own
+from luchina.graph.value import (
+    Op,
+    Pack,
+    Signature,
+    Spec,
+    Value,
+    from_buffer,
+    mode,
+    pack_signature,
+    packed,
+    recording,
+    scalar,
+)
 from luchina.runtime.buffers import Buffer, allocate
 from luchina.tensor import Tensor, weak_tensor, wrap_value
 
@@ -128,7 +140,7 @@ def apply(
     try:
         inputs = [scalar(float(x)) for x in scalars.values()]
         for row in rows:
-            inputs += [_numbers_of(tensor) for tensor in row]
+            inputs += [numbers_of(tensor) for tensor in row]
         results = iter(_op_for(update, options, names)(*inputs, attrs=(groups,)))
         for row in targets:
             for target in row:
@@ -147,12 +159,21 @@ def apply(
 class Members:
     """Tensors that a step writes over: for each row the parameter and its states."""
 
-    __slots__ = ("rows", "signature", "tensors")
+    __slots__ = ("_signatures", "rows", "sizes", "tensors")
 
     def __init__(self, rows: Sequence[tuple[Tensor, ...]]) -> None:
         self.rows = rows
         self.tensors = [tensor for row in rows for tensor in row]
-        self.signature = tuple([(tuple(t._shape), t._dtype) for t in self.tensors])
+        self.sizes = tuple([len(row) for row in rows])
+        self._signatures: dict[int, Signature] = {}
+
+    def signature(self, numbers: int) -> Signature:
+        """Shapes and dtypes, with the count of numbers that go with them."""
+        found = self._signatures.get(numbers)
+        if found is None:
+            members = tuple([(tuple(t._shape), t._dtype) for t in self.tensors])
+            found = self._signatures[numbers] = pack_signature(members, numbers)
+        return found
 
 
 def overwrite(
@@ -162,11 +183,13 @@ def overwrite(
     scalars: dict[str, float],
     options: Any = (),
     written: Callable[[], None] = lambda: None,
+    values: Sequence[Value] | None = None,
 ) -> None:
     """``row = update(row[0], gradient, *row[1:], **scalars, **options)`` for every row of members, where they lie.
 
     As ``apply``, but nothing is recorded for the members: their storages change when the program has run. ``written``
-    is called then. What cannot be written over (pending, shared, a part of a storage, on an accelerator) is replaced.
+    is called then. ``values`` are those of the gradients, where they are known already. What cannot be written over
+    (pending, shared, a part of a storage, on an accelerator) is replaced.
     """
     buffers = own(members.tensors)
     if buffers is None:
@@ -174,12 +197,12 @@ def overwrite(
         apply(update, rows, members.rows, scalars, options)
         written()
         return
-    values = [_numbers_of(gradient) for gradient in gradients]
-    sizes = tuple([len(row) for row in members.rows])
-    pack = packed(Pack(buffers, tuple(scalars.values())), (members.signature, len(scalars)))
+    if values is None:
+        values = [numbers_of(gradient) for gradient in gradients]
+    pack = packed(Pack(buffers, tuple(scalars.values())), members.signature(len(scalars)))
     before, mode.grad = mode.grad, False
     try:
-        value = _overwriting(update, options, tuple(scalars))(pack, *values, attrs=(sizes,))
+        value = _overwriting(update, options, tuple(scalars))(pack, *values, attrs=(members.sizes,))
     finally:
         mode.grad = before
     recording.updates.append(Pending(value, members.tensors, written))
@@ -214,14 +237,6 @@ def _overwriting(update: Update, options: Any, names: tuple[str, ...]) -> Op:
         return tuple(results)
 
     return Op(getattr(update, "__name__", "update"), infer, lower)
-
-
-def _numbers_of(tensor: Tensor) -> Value:
-    """A tensor's Value without its role as a leaf."""
-    value = tensor._storage.value
-    if value.shape == tensor._shape and not value.needs_grad and tensor._is_whole():
-        return value
-    return tensor._read()
 
 
 def assign(tensors: Sequence[Tensor], number: float) -> Buffer | None:

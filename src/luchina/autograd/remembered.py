@@ -105,6 +105,19 @@ def _learn(loss: Value) -> Plan | None:
     )
 
 
+def _reached(leaves: list[Value], read: tuple[int, ...], numbers: tuple[int, ...]) -> list[Value] | None:
+    """The leaves with these numbers, if nothing was written to those that are read and no hook waits; else None."""
+    for number in read:
+        leaf = leaves[number]
+        if leaf.cell is not None and leaf.cell.version != leaf.version:
+            return None
+    targets = [leaves[number] for number in numbers]
+    return targets if all(leaf.hooks.plain() for leaf in targets) else None
+
+
+reached = Exchangeable(_reached)  # until ``luchina.dispatch`` has compiled it
+
+
 def _accumulate(leaves: list[Value], loss: Value, attrs: tuple[tuple, ...]) -> None:
     """Record the gradient of the loss for each leaf, and add it to what the leaf has."""
     for leaf, each in zip(leaves, attrs):
@@ -136,15 +149,9 @@ def backward(loss: Value) -> bool:
         plan = _plans[key] = _learn(loss)
     if plan is None or (recording.consumed and plan.saves):
         return False
-    leaves = recording.leaves
-    for number in plan.read:
-        leaf = leaves[number]
-        if leaf.cell is not None and leaf.cell.version != leaf.version:
-            return False  # the long way finds out which, and says so
-    targets = [leaves[number] for number in plan.leaves]
-    for leaf in targets:
-        if not leaf.hooks.plain():
-            return False
+    targets = reached(recording.leaves, plan.read, plan.leaves)
+    if targets is None:
+        return False  # the long way finds out why
     if not program.make_room(program.A_GRADIENT * len(targets)):
         return False
     before, mode.grad = mode.grad, False

@@ -9,7 +9,7 @@ _OBJECTS = (
     "zero", "empty", "minus_one", "float64", "int64",
     "__dict__", "epoch", "watched", "graded", "grad", "inference", "leaves", "several", "_read",
     "_base", "_detached", "_multi_view", "is_floating_point", "attrs", "key_of", "limit", "scalar_number",
-    "Buffer", "one", "getrefcount", "own_memory", "show_one",
+    "Buffer", "one", "getrefcount", "own_memory", "show_one", "numbers_of",
     "allocate", "arena", "run", "threads", "lock", "_pool", "acquire", "release", "address", "stride",
     "record", "gradient", "with_attrs", "TensorHooks", "_grad", "wrap_value", "accumulate",
     "pool_of", "list", "memory", "pool", "_in_use", "_pooled", "_peak", "POOL_LIMIT",

@@ -34,6 +34,6 @@ def text(triple: str, offsets: Offsets) -> str:
 _FUNCTIONS = (
     *(parts.new, parts.value, parts.number, parts.shown, parts.viewed, parts.watch, parts.key),
     *(call.call, call.record, call.wrap),
-    *(step.own, step.show, step.accumulate, memory.allocate, memory.release),
+    *(step.own, step.ready, step.show, step.reached, step.accumulate, memory.allocate, memory.release),
     *(run.gather, run.signature, run.execute, run.fill),
 )

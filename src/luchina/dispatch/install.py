@@ -136,6 +136,7 @@ def _shared() -> dict[str, Any]:
         "getrefcount": sys.getrefcount,
         "own_memory": update.own_memory,
         "show_one": update.show_one,
+        "numbers_of": update.numbers_of,
         "allocate": buffers.allocate,
         "arena": build.arena,
         "run": threads.run_address(),
@@ -182,7 +183,7 @@ def install() -> bool:
     value.record.exchange(record)
     setattr(face.Tensor, "__hash__", objects.method(id))
     places = {"wrap": face.wrap_value, "own": update.own, "show": update.show}
-    places |= {"accumulate": remembered.accumulate}
+    places |= {"ready": update.ready, "reached": remembered.reached, "accumulate": remembered.accumulate}
     places |= {"gather": program.gather, "signature": program.signature, "fill": program.fill}
     if not buffers.GUARDED:
         places |= {"allocate": buffers.allocate, "execute": build.execute}

@@ -73,6 +73,63 @@ def own(e: ObjectEmitter) -> str:
     return e.finished("own")
 
 
+def ready(e: ObjectEmitter) -> str:
+    """``ready(held, params, without, counters, versions, memory)``: the Values of the parameters' gradients, if
+    everything is as the step before left it, else None."""
+    result_at = e.cell()
+    e.unless(e.icmp("eq", NARGS, e.i64(6)), "twin")
+    held, params, without, counters, versions, memory = (e.load("ptr", e.gep("ptr", ARGS, i), 8) for i in range(6))
+    for each, kind in ((held, "tuple"), (params, "list"), (without, "list"), (counters, "list"), (versions, "list")):
+        e.unless(e.is_(e.kind(each), kind), "twin")
+    with e.loop(e.i64(0), e.api("PyTuple_Size", held, result="i64"), 3) as loop:
+        mapping, name, expected = (e.item(held, e.add(loop.index, k)) for k in range(3))
+        found = e.api("PyDict_GetItemWithError", mapping, name)
+        e.unless(e.icmp("eq", found, expected), "changed")
+    with e.loop(e.i64(0), e.api("PyList_Size", without, result="i64")) as loop:
+        param = e.api("PyList_GetItem", without, loop.index)
+        gradient = e.present(e.api("PyObject_GetAttr", param, e.given("_grad")), "fail")
+        e.decref(gradient)  # the parameter keeps it
+        e.unless(e.is_(gradient, "None"), "changed")
+    count = e.api("PyList_Size", counters, result="i64")
+    e.unless(e.icmp("eq", e.api("PyList_Size", versions, result="i64"), count), "changed")
+    with e.loop(e.i64(0), count) as loop:
+        tensor = e.api("PyList_GetItem", counters, loop.index)
+        version = e.slot(e.slot(tensor, "Tensor", "_counter"), "Counter", "version")
+        known = e.api("PyList_GetItem", versions, loop.index)
+        same = e.api("PyObject_RichCompareBool", version, known, _EQUAL, result="i32")
+        e.unless(e.icmp("eq", same, Operand("i32", "1")), "changed")
+        value = e.slot(e.slot(tensor, "Tensor", "_storage"), "Storage", "value")
+        e.unless(e.icmp("eq", e.slot(value, "Value", "buffer"), memory), "changed")
+    count = e.api("PyList_Size", params, result="i64")
+    e.store(e.present(e.api("PyList_New", count), "fail"), result_at, 8)
+    with e.loop(e.i64(0), count) as loop:
+        param = e.api("PyList_GetItem", params, loop.index)
+        gradient = e.present(e.api("PyObject_GetAttr", param, e.given("_grad")), "fail")
+        e.decref(gradient)
+        e.unless(e.bin("xor", e.is_(gradient, "None"), Operand("i1", "true")), "changed")
+        value = e.slot(e.slot(gradient, "Tensor", "_storage"), "Storage", "value")
+        e.unless(e.icmp("eq", e.slot(gradient, "Tensor", "_value"), value), "asked")
+        e.unless(e.is_(e.slot(value, "Value", "needs_grad"), "False"), "asked")
+        result = e.load("ptr", result_at, 8)
+        e.api("PyList_SetItem", result, loop.index, e.incref(value), result="i32")
+        e.br("next")
+        e.label("asked")
+        asked = e.present(e.api("PyObject_CallOneArg", e.given("numbers_of"), gradient), "fail")
+        e.api("PyList_SetItem", e.load("ptr", result_at, 8), loop.index, asked, result="i32")
+        e.br("next")
+        e.label("next")
+    e.ret(e.load("ptr", result_at, 8))
+    e.label("changed")
+    e.unless(e.icmp("eq", e.api("PyErr_Occurred"), NULL), "fail")
+    e.decref(e.load("ptr", result_at, 8))
+    e.ret(e.incref(e.given("None")))
+    e.label("fail")
+    e.decref(e.load("ptr", result_at, 8))
+    e.ret(NULL)
+    _twin(e)
+    return e.finished("ready")
+
+
 def show(e: ObjectEmitter) -> str:
     """``show(tensors, buffers)``: the storages were written over. A leaf of the autograd graph gets its next Value now,
     not when somebody reads it."""
@@ -136,6 +193,46 @@ def show(e: ObjectEmitter) -> str:
     e.ret(NULL)
     _twin(e)
     return e.finished("show")
+
+
+def reached(e: ObjectEmitter) -> str:
+    """``reached(leaves, read, numbers)``: the leaves with these numbers, if nothing was written to those that are read
+    and no hook waits; else None."""
+    result_at = e.cell()
+    e.unless(e.icmp("eq", NARGS, e.i64(3)), "twin")
+    leaves, read, numbers = (e.load("ptr", e.gep("ptr", ARGS, i), 8) for i in range(3))
+    e.unless(e.is_(e.kind(leaves), "list"), "twin")
+    with e.loop(e.i64(0), e.api("PyTuple_Size", read, result="i64")) as loop:
+        leaf = e.present(e.api("PyList_GetItem", leaves, e.integer(e.item(read, loop.index))), "fail")
+        cell = e.slot(leaf, "Value", "cell")
+        e.split(e.is_(cell, "None"), "unread", "shown")
+        e.br("next")
+        e.label("shown")
+        e.unless(e.is_(e.kind(cell), "Counter"), "twin")
+        version, known = e.slot(cell, "Counter", "version"), e.slot(leaf, "Value", "version")
+        same = e.api("PyObject_RichCompareBool", version, known, _EQUAL, result="i32")
+        e.unless(e.icmp("eq", same, Operand("i32", "1")), "other")
+        e.br("next")
+        e.label("next")
+    count = e.api("PyTuple_Size", numbers, result="i64")
+    e.store(e.present(e.api("PyList_New", count), "fail"), result_at, 8)
+    with e.loop(e.i64(0), count) as loop:
+        leaf = e.present(e.api("PyList_GetItem", leaves, e.integer(e.item(numbers, loop.index))), "fail")
+        hooks = e.slot(leaf, "Value", "hooks")
+        e.unless(e.is_(e.kind(hooks), "TensorHooks"), "other")
+        for name in ("functions", "after"):
+            size = e.api("PyObject_Size", e.slot(hooks, "TensorHooks", name), result="i64")
+            e.unless(e.icmp("eq", size, e.i64(0)), "other")
+        e.api("PyList_SetItem", e.load("ptr", result_at, 8), loop.index, e.incref(leaf), result="i32")
+    e.ret(e.load("ptr", result_at, 8))
+    e.label("other")
+    e.decref(e.load("ptr", result_at, 8))
+    e.br("twin")
+    e.label("fail")
+    e.decref(e.load("ptr", result_at, 8))
+    e.ret(NULL)
+    _twin(e)
+    return e.finished("reached")
 
 
 def accumulate(e: ObjectEmitter) -> str:

@@ -38,6 +38,47 @@ class Update:
         self.written()
 
 
+def numbers_of(tensor: Any) -> Value:
+    """A tensor's Value without its role as a leaf."""
+    value = tensor._storage.value
+    if value.shape == tensor._shape and not value.needs_grad and tensor._is_whole():
+        return value
+    return tensor._read()
+
+
+def _ready(
+    held: tuple[Any, ...],
+    params: list[Any],
+    without: list[Any],
+    counters: list[Any],
+    versions: list[int],
+    memory: Buffer | None,
+) -> list[Value] | None:
+    """The Values of the parameters' gradients, if everything is as the step before left it, else None.
+
+    Args:
+        held: dictionaries, each followed by a key and what has to be there.
+        params, without: the parameters that have a gradient, and those that have none.
+        counters, versions, memory: tensors which are that memory, and the readings of their version counters.
+    """
+    for mapping, name, expected in zip(held[::3], held[1::3], held[2::3]):
+        if mapping.get(name) is not expected:
+            return None
+    for param in without:
+        if param._grad is not None:
+            return None
+    if len(counters) != len(versions):
+        return None
+    for counter, version in zip(counters, versions):
+        if counter._counter.version != version or counter._storage.value.buffer is not memory:
+            return None
+    gradients = [param._grad for param in params]
+    return None if any(g is None for g in gradients) else [numbers_of(g) for g in gradients]
+
+
+ready = Exchangeable(_ready)  # until ``luchina.dispatch`` has compiled it
+
+
 def show_one(tensor: Any, buffer: Buffer) -> None:
     """Let a tensor's storage show what was written to a buffer, its own or another."""
     storage = tensor._storage

@@ -329,6 +329,9 @@ def key_of(value: Value) -> int:
     cleared first, and a reader reads the key first, so it never takes another thread's key for its own.
     """
     epoch = recording.epoch
+    number = value.key
+    if number >= 0 and value.epoch == epoch:
+        return number
     if value.buffer is not None or value.number is not None:
         if value.epoch != epoch:
             number = _leaf_key(value)
@@ -479,8 +482,29 @@ class Pack:
         self.numbers = numbers
 
 
-def packed(pack: Pack, signature: tuple) -> Value:
-    """A leaf that stands for all of a pack; ``signature`` says how many there are, and their shapes and dtypes."""
+class Signature(tuple):
+    """The shapes and dtypes of a pack's buffers, and how many numbers there are: ``(((shape, dtype), …), count)``.
+    Equal ones are the same object, so to look one up costs nothing however long it is."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+
+
+_signatures: dict[tuple, Signature] = {}
+
+
+def pack_signature(members: tuple, count: int) -> Signature:
+    """The one Signature of these members and this count of numbers."""
+    found = _signatures.get((members, count))
+    if found is None:
+        found = _signatures[members, count] = Signature((members, count))
+    return found
+
+
+def packed(pack: Pack, signature: Signature) -> Value:
+    """A leaf that stands for all of a pack."""
     return Value(None, (), (signature,), (), dtypes.float32, buffer=pack)
 
 

@@ -10,6 +10,7 @@ from luchina import Tensor
 from luchina.nn import engine
 
 
+@engine.replayed
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(0, x), elementwise."""
     if inplace:
@@ -22,11 +23,13 @@ def relu_(input: Tensor) -> Tensor:
     return relu(input, True)
 
 
+@engine.replayed
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """x · Φ(x), elementwise; ``approximate="tanh"`` uses ½x(1 + tanh(√(2/π)(x + 0.044715x³)))."""
     return engine.gelu(input, approximate=approximate)
 
 
+@engine.replayed
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x · σ(x), elementwise."""
     if inplace:
@@ -34,6 +37,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return engine.silu(input)
 
 
+@engine.replayed
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else α(eˣ − 1)."""
     if inplace:
@@ -41,6 +45,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return engine.elu(input, alpha)
 
 
+@engine.replayed
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope · x."""
     if inplace:
@@ -80,11 +85,13 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return softmax(-input, _softmax_dim("softmin", input.dim()) if dim is None else dim, dtype=dtype)
 
 
+@engine.replayed
 def tanh(input: Tensor) -> Tensor:
     """Hyperbolic tangent."""
     return input.tanh()
 
 
+@engine.replayed
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + e⁻ˣ)."""
     return input.sigmoid()

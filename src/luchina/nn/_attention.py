@@ -11,6 +11,7 @@ from luchina import Tensor
 from luchina.nn import engine
 
 
+@engine.replayed
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

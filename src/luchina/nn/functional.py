@@ -311,6 +311,7 @@ def instance_norm(
     return y if bias is None else y + bias.reshape(shape)
 
 
+@engine.replayed
 def layer_norm(
     input: Tensor,
     normalized_shape: Any,

@@ -193,7 +193,8 @@ class Optimizer:
         """Forget the gradients of all parameters (or set them to zero)."""
         for group in self.param_groups:
             for param in group["params"]:
-                clear_grad(param, set_to_none)
+                if param._grad is not None:
+                    clear_grad(param, set_to_none)
 
     # ---- the step
 
@@ -235,7 +236,8 @@ class Optimizer:
     ) -> None:
         """Run ``update`` on every row as one operation, which writes over the parameters and their states."""
         chosen = tuple(sorted(options.items()))
-        luchina.fused.overwrite(update, rows.members, rows.gradients, numbers, chosen, rows.written)
+        values, rows.values = rows.values, None  # nothing here keeps gradients alive
+        luchina.fused.overwrite(update, rows.members, rows.gradients, numbers, chosen, rows.written, values)
 
     def _rows(self, group: dict[str, Any], *names: str) -> list[Rows]:
         """The parameters of a group that have a gradient, with the named states: those together that have made the same

@@ -9,6 +9,8 @@ from typing import Any
 
 import luchina
 from luchina import Tensor
+from luchina.graph.update import ready
+from luchina.graph.value import Value
 
 
 class Rows:
@@ -26,7 +28,14 @@ class Rows:
         self.states = [optimizer.state[param] for param in params] if names or step else []
         rows = [(param, *[own[name] for name in names]) for param, own in zip(params, self.states)]
         self.members = luchina.fused.Members(rows or [(param,) for param in params])
+        self.values: list[Value] | None = None  # of the gradients, once it was looked
         self._of = group, names, group["params"], optimizer.state
+        held: list[Any] = []
+        for row, own in zip(rows, self.states):
+            held += [optimizer.state, row[0], own]
+            for name, tensor in zip((*names, "step") if step else names, (*row[1:], own.get("step"))):
+                held += [own, name, tensor]
+        self._held = tuple(held)
         self._without = [param for param in group["params"] if param.grad is None]
         self._counters = [own["step"] for own in self.states] if step else []
         self._versions: list[int] = []
@@ -54,28 +63,9 @@ class Rows:
             return False
         if params is not group["params"] or len(params) != len(self.params) + len(self._without):
             return False
-        for row, own in zip(self.members.rows, self.states):
-            if states.get(row[0]) is not own:
-                return False
-            for name, tensor in zip(names, row[1:]):
-                if own.get(name) is not tensor:
-                    return False
-        for param in self.params:
-            if param._grad is None:
-                return False
-        for param in self._without:
-            if param._grad is not None:
-                return False
-        return not self.step or self._counters_hold()
-
-    def _counters_hold(self) -> bool:
-        # Beside the counters only this object, this function and the question may hold what is written over.
         memory = self._memory
-        if memory is None or getrefcount(memory) != len(self._counters) + 3:
+        # Beside the counters only this object, this function and the question may hold what is written over.
+        if self.step and (memory is None or getrefcount(memory) != len(self._counters) + 3):
             return False
-        for own, counter, version in zip(self.states, self._counters, self._versions):
-            if own.get("step") is not counter or counter._counter.version != version:
-                return False
-            if counter._storage.value.buffer is not memory:
-                return False
-        return True
+        self.values = ready(self._held, self.params, self._without, self._counters, self._versions, memory)
+        return self.values is not None
