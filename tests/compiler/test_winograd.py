@@ -60,6 +60,22 @@ def test_values_and_gradients_are_no_less_accurate_than_pytorchs(shape, monkeypa
     assert called.count("weight") == many
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [SHAPES[2], SHAPES[5], SHAPES[7]])
+def test_16_bits_are_read_and_written_only(shape, dtype):
+    """Values and gradients are those of float32 from the same numbers, rounded once."""
+    ours, exact = [], []
+    for engine, to, results in ((luchina, getattr(luchina, dtype), ours), (torch, torch.float64, exact)):
+        half = getattr(engine, dtype)
+        x, w, b = (engine.tensor(a).to(half).to(to).requires_grad_() for a in _both(shape))
+        y = engine.nn.functional.conv2d(x, w, b, padding=shape[5], groups=shape[6])
+        y.backward(engine.ones_like(y) / 8)
+        results += [t.detach().to(engine.float64).numpy() for t in (y, x.grad, w.grad, b.grad)]
+    epsilon = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]
+    for mine, true in zip(ours, exact):
+        assert (abs(mine - true) <= 1.01 * epsilon * abs(true) + 1e-6 * abs(true).max()).all()
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
 def test_what_is_not_finite_stays_in_its_windows(value):
     x, w, b = _both((2, 16, 20, 12, 14, 1, 1))

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from luchina.compiler.body import from_storage, load_value, storage_type
 from luchina.compiler.contraction import lanes as v
 from luchina.compiler.contraction import lines
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
@@ -37,6 +38,9 @@ VECTORS = 2
 
 # Channels that are summed one after the other.
 CHAIN = 32
+
+# What is read and written; all that is computed is float32.
+DTYPES = ("float32", "float16", "bfloat16")
 
 # Fewer channels on either side, or fewer tiles, do not repay the transforms.
 LEAST_CHANNELS = 16
@@ -84,7 +88,7 @@ def fits(
     images, rows, columns = shape
     tiles = images * ceil(rows / 2) * ceil(columns / 2)
     return (
-        x.dtype == "float32"
+        x.dtype in DTYPES
         and min(channels, out) >= LEAST_CHANNELS
         and tiles >= LEAST_TILES
         and columns >= 3
@@ -140,7 +144,7 @@ def conv(
         **{"w_slot": w.slot, "w_offset": w.offset, "w_batch": w_batch},
         **dict(zip(("w_o", "w_c", "w_h", "w_w"), w.strides, strict=True)),
     }
-    spec = lines.spec_of((mr,), outs, epilogue)
+    spec = lines.spec_of((mr, x.dtype), outs, epilogue)
     windows = [*epilogue.operands, *outs]
     for i, window in enumerate(windows):
         image, channel, row, _ = window.strides
@@ -148,7 +152,7 @@ def conv(
         numbers |= {f"w{i}_{what}": value for what, value in zip(WINDOW, values, strict=True)}
     chunks = ceil(channels / CHAIN)
     first = Call(
-        _weights_kernel(mr, _tap_order(w)),
+        _weights_kernel(mr, w.dtype, _tap_order(w)),
         [numbers[name] for name in SHAPE],
         groups * panels * chunks,
         0,
@@ -180,10 +184,10 @@ def _tap_order(w: Window) -> int:
 
 
 @functools.lru_cache(8)
-def _weights_kernel(mr: int, order: int) -> Kernel:
-    key = f"winograd weights {mr} {CHAIN} {order}"
+def _weights_kernel(mr: int, dtype: str, order: int) -> Kernel:
+    key = f"winograd weights {mr} {dtype} {CHAIN} {order}"
     name = kernel_name(key)
-    return Kernel(name, key, lambda target: _emit_weights(mr, order, target, name))
+    return Kernel(name, key, lambda target: _emit_weights(mr, dtype, order, target, name))
 
 
 @functools.lru_cache(1024)
@@ -228,7 +232,7 @@ def shuffle(e: Emitter, a: Operand, b: Operand, order: list[int]) -> Operand:
 # ---- the weights
 
 
-def _emit_weights(mr: int, order: int, target: Target, name: str) -> str:
+def _emit_weights(mr: int, dtype: str, order: int, target: Target, name: str) -> str:
     e = Emitter()
     p = Params(e, 0)
     lanes = 1 << (mr - 1).bit_length()
@@ -242,14 +246,14 @@ def _emit_weights(mr: int, order: int, target: Target, name: str) -> str:
         stop = v.least(e, e.add(c, CHAIN), p["C"])
         group = e.bin("udiv", panel, p["panels"])
         row = e.mul(e.sub(panel, e.mul(group, p["panels"])), mr)
-        base = e.gep("float", weights, e.add(p["w_offset"], e.mul(group, p["w_batch"])))
+        base = e.gep(STORAGE_TYPE[dtype], weights, e.add(p["w_offset"], e.mul(group, p["w_batch"])))
         final = e.sub(p["O"], 1)
         rows = [e.mul(v.least(e, e.add(row, i), final), p["w_o"]) for i in range(lanes)]
         plane = p["u_plane"]
         start = e.gep("float", to, e.mul(e.mul(panel, 16), plane))
         with e.loop(c, stop) as channel:
-            here = e.gep("float", base, e.mul(channel.index, p["w_c"]))
-            taps = _taps(e, p, here, rows, order)
+            here = e.gep(STORAGE_TYPE[dtype], base, e.mul(channel.index, p["w_c"]))
+            taps = _taps(e, p, dtype, here, rows, order)
             columns = [_spread(e, taps[j::3]) for j in range(3)]
             at = e.gep("float", start, e.mul(channel.index, mr))
             for i in range(4):
@@ -259,25 +263,25 @@ def _emit_weights(mr: int, order: int, target: Target, name: str) -> str:
     return module([e.function(name)], e.declarations, target.triple)
 
 
-def _taps(e: Emitter, p: Params, base: Operand, rows: list[Operand], order: int) -> list[Operand]:
+def _taps(e: Emitter, p: Params, dtype: str, base: Operand, rows: list[Operand], order: int) -> list[Operand]:
     """The nine weights of each row, as vectors over the rows."""
-    lanes = len(rows)
+    lanes, stored = len(rows), STORAGE_TYPE[dtype]
 
     def gathered(tap: int) -> Operand:
-        at = e.gep("float", base, e.add(e.mul(p["w_h"], tap // 3), e.mul(p["w_w"], tap % 3)))
-        result = e.const(vector("float", lanes), 0)
+        at = e.gep(stored, base, e.add(e.mul(p["w_h"], tap // 3), e.mul(p["w_w"], tap % 3)))
+        result = e.const(vector(stored, lanes), 0)
         for lane, row in enumerate(rows):
-            result = e.insert(result, e.load("float", e.gep("float", at, row), 4), lane)
-        return result
+            result = e.insert(result, e.load(stored, e.gep(stored, at, row), 1), lane)
+        return from_storage(e, dtype, result)
 
     if not order:
         return [gathered(tap) for tap in range(9)]
     # Squares of taps are transposed in registers.
-    wide = vector("float", lanes)
-    first = base if order > 0 else e.gep("float", base, -8)
+    first = base if order > 0 else e.gep(stored, base, -8)
     taps: list[Operand] = []
     for start in range(0, 9 - lanes + 1, lanes):
-        taps += v.transpose(e, [e.load(wide, e.gep("float", e.gep("float", first, row), start), 4) for row in rows])
+        places = [e.gep(stored, e.gep(stored, first, row), start) for row in rows]
+        taps += v.transpose(e, [load_value(e, dtype, place, lanes) for place in places])
     taps = taps[::order]
     last = gathered(8 if order > 0 else 0)
     return [*taps, last] if order > 0 else [last, *taps]
@@ -323,6 +327,8 @@ class Tiles:
 
     def __init__(self, spec: lines.Spec, target: Target, name: str) -> None:
         self.spec, self.target, self.name = spec, target, name
+        self.dtype: str = spec.sizes[1]
+        self.stored = STORAGE_TYPE[self.dtype]
         self.lanes = target.lanes("float32")
         self.wide = vector("float", self.lanes)
         self.nr = VECTORS * self.lanes
@@ -379,6 +385,11 @@ class Tiles:
         e = self.e
         return e.i64(1), e.add(e.load("i64", Operand("ptr", "%segments"), 8), 1)
 
+    def masked_load(self, pointer: Operand, mask: Operand) -> Operand:
+        """A vector of inputs, zero where the mask is off."""
+        raw = v.masked_load(self.e, storage_type(self.dtype, self.lanes), pointer, mask)
+        return from_storage(self.e, self.dtype, raw)
+
     def record(self, number: Operand) -> Callable[[int], Operand]:
         e = self.e
         at = e.gep("i64", Operand("ptr", "%segments"), e.mul(number, RECORD))
@@ -413,12 +424,14 @@ class Tiles:
         column = e.cast("trunc", field(COLUMN), "i32")
         width = e.splat(e.cast("trunc", p["W"], "i32"), lanes)
         masks = [e.icmp("ult", v.counting(e, e.add(column, start), lanes), width) for start in starts]
-        x = e.gep("float", Operand("ptr", "%x"), field(BASE))
+        x = e.gep(self.stored, Operand("ptr", "%x"), field(BASE))
         row, x_c = field(ROW), p["x_c"]
         rows, steps = [], []
         for i in range(4):
             valid = e.icmp("ult", e.add(row, i), p["H"])
-            rows.append(e.select(valid, e.gep("float", x, e.mul(p["x_h"], i)) if i else x, Operand("ptr", "%zeros")))
+            rows.append(
+                e.select(valid, e.gep(self.stored, x, e.mul(p["x_h"], i)) if i else x, Operand("ptr", "%zeros"))
+            )
             steps.append(e.select(valid, x_c, e.i64(0)))
         plane, channels = p["v_plane"], p["C"]
         to = e.gep("float", Operand("ptr", "%v"), field(LANE))
@@ -427,7 +440,7 @@ class Tiles:
             to, *rows = channel.carried
             seen = []
             for start, inside in zip(starts, masks, strict=True):
-                seen.append(four(e, [v.masked_load(e, self.wide, e.gep("float", r, start), inside) for r in rows]))
+                seen.append(four(e, [self.masked_load(e.gep(self.stored, r, start), inside) for r in rows]))
             at = to
             for i in range(4):
                 if tiles < lanes:
@@ -438,7 +451,7 @@ class Tiles:
                 for value in four(e, columns):
                     v.masked_store(e, value, at, mask) if mask else e.store(value, at, 4)
                     at = e.gep("float", at, plane)
-            following = [e.gep("float", r, step) for r, step in zip(rows, steps, strict=True)]
+            following = [e.gep(self.stored, r, step) for r, step in zip(rows, steps, strict=True)]
             channel.next = [e.gep("float", to, self.nr), *following]
 
 
@@ -456,8 +469,8 @@ class _Main(Tiles):
             part = e.sub(block.index, e.mul(rest, p["parts"]))
             group = e.bin("udiv", rest, p["tile_blocks"])
             first = e.mul(e.sub(rest, e.mul(group, p["tile_blocks"])), self.nr)
-            image = e.gep("float", x, e.add(p["x_offset"], e.mul(group, p["x_batch"])))
-            weights = e.gep("float", w, e.add(p["w_offset"], e.mul(group, p["w_batch"])))
+            image = e.gep(self.stored, x, e.add(p["x_offset"], e.mul(group, p["x_batch"])))
+            weights = e.gep(self.stored, w, e.add(p["w_offset"], e.mul(group, p["w_batch"])))
             self.call("segments", Operand("ptr", "%params"), first, scratch)
             self.call("input", Operand("ptr", "%params"), image, scratch, at["zeros"], at["v"])
             panel = e.mul(part, p["part_panels"])
@@ -474,7 +487,7 @@ class _Main(Tiles):
                     self.call("micro", a, b, p["C"], c)
                 self.call("output", at["m"], rows, at["y"], flag)
                 with e.when(e.icmp("ne", e.load("i64", flag, 8), e.i64(0))):
-                    mine = e.gep("float", weights, e.mul(row, p["w_o"]))
+                    mine = e.gep(self.stored, weights, e.mul(row, p["w_o"]))
                     self.call("direct", Operand("ptr", "%params"), image, mine, scratch, rows, at["y"])
                 self.call("write", Operand("ptr", "%params"), table, scratch, at["y"], group, row, rows)
 
@@ -549,24 +562,23 @@ class _Main(Tiles):
         with e.loop(e.i64(0), Operand("i64", "%rows")) as row, e.loop(*self.each_segment()) as segment:
             field = self.record(segment.index)
             stop = e.mul(field(COUNT), 2)
-            weights = e.gep("float", w, e.mul(row.index, p["w_o"]))
+            weights = e.gep(self.stored, w, e.mul(row.index, p["w_o"]))
             with e.loop(e.i64(0), e.i64(2)) as line, e.loop(e.i64(0), stop, lanes) as column:
                 start = e.add(e.mul(line.index, p["x_h"]), column.index)
-                source = e.gep("float", x, e.add(field(BASE), start))
+                source = e.gep(self.stored, x, e.add(field(BASE), start))
                 first = e.cast("trunc", e.add(field(COLUMN), column.index), "i32")
                 with e.loop(e.i64(0), p["C"], carry=[e.const(self.wide, 0)]) as channel:
                     total = channel.carried[0]
-                    here = e.gep("float", source, e.mul(channel.index, p["x_c"]))
-                    tap = e.gep("float", weights, e.mul(channel.index, p["w_c"]))
+                    here = e.gep(self.stored, source, e.mul(channel.index, p["x_c"]))
+                    tap = e.gep(self.stored, weights, e.mul(channel.index, p["w_c"]))
                     for i in range(3):
                         valid = e.icmp("ult", e.add(e.add(field(ROW), line.index), i), p["H"])
                         for j in range(3):
                             inside = e.icmp("ult", v.counting(e, e.add(first, j), lanes), width)
                             inside = e.bin("and", inside, e.splat(valid, lanes))
-                            at = e.gep("float", here, e.add(e.mul(p["x_h"], i), j))
-                            value = v.masked_load(e, self.wide, at, inside)
-                            weight = e.gep("float", tap, e.add(e.mul(p["w_h"], i), e.mul(p["w_w"], j)))
-                            one = e.splat(e.load("float", weight, 4), lanes)
+                            value = self.masked_load(e.gep(self.stored, here, e.add(e.mul(p["x_h"], i), j)), inside)
+                            weight = e.gep(self.stored, tap, e.add(e.mul(p["w_h"], i), e.mul(p["w_w"], j)))
+                            one = e.splat(load_value(e, self.dtype, weight), lanes)
                             total = multiply_add(e, self.target, one, value, total)
                     channel.next = [total]
                 at = e.add(e.mul(field(LANE), 2), column.index)

@@ -23,6 +23,7 @@ from luchina.compiler.contraction import lines, winograd
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.microkernel import multiply_add
 from luchina.compiler.contraction.winograd import (
+    DTYPES,
     IMAGE,
     LANE,
     OUT_COLUMN,
@@ -58,7 +59,7 @@ def fits(
     images, rows, columns = shape
     tiles = images * ceil(rows / 2) * ceil(columns / 2)
     return (
-        x.dtype == "float32"
+        x.dtype in DTYPES
         and min(out, channels) >= LEAST_CHANNELS
         and 64 * out * channels <= SUMS_BYTES // 2
         and tiles >= LEAST_TILES
@@ -118,11 +119,11 @@ def weight(
         **{"g_slot": g.slot, "g_offset": g.offset, "g_batch": out * g.strides[1]},
         **dict(zip(("g_n", "g_c", "g_h"), g.strides, strict=False)),
     }
-    spec = lines.spec_of((mr,), outs, epilogue)
+    spec = lines.spec_of((mr, x.dtype), outs, epilogue)
     windows = [*epilogue.operands, *outs]
     flops = 2 * groups * out * channels * images * rows * columns * 9
     first = Call(
-        _sums_kernel(mr),
+        _sums_kernel(mr, x.dtype),
         [numbers[name] for name in SHAPE],
         groups * parts * row_parts,
         aligned(at_zeros + 4 * lanes * 4),
@@ -147,10 +148,10 @@ def weight(
 
 
 @functools.lru_cache(8)
-def _sums_kernel(mr: int) -> Kernel:
-    key = f"winograd weight sums {mr}"
+def _sums_kernel(mr: int, dtype: str) -> Kernel:
+    key = f"winograd weight sums {mr} {dtype}"
     name = kernel_name(key)
-    return Kernel(name, key, lambda target: _emit_sums(mr, target, name))
+    return Kernel(name, key, lambda target: _emit_sums(mr, dtype, target, name))
 
 
 @functools.lru_cache(1024)
@@ -163,8 +164,8 @@ def _back_kernel(spec: lines.Spec) -> Kernel:
 # ---- sums over tiles
 
 
-def _emit_sums(mr: int, target: Target, name: str) -> str:
-    writer = _Sums(lines.Spec((mr,), (), (), None), target, name)  # type: ignore[arg-type]
+def _emit_sums(mr: int, dtype: str, target: Target, name: str) -> str:
+    writer = _Sums(lines.Spec((mr, dtype), (), (), None), target, name)  # type: ignore[arg-type]
     parts = {
         "segments": (writer.segments, "ptr %params, i64 %first, ptr %segments"),
         "input": (writer.input, "ptr %params, ptr %x, ptr %segments, ptr %zeros, ptr %v"),
@@ -192,8 +193,8 @@ class _Sums(Tiles):
             group = e.bin("udiv", number, p["parts"])
             start = e.mul(e.sub(number, e.mul(group, p["parts"])), p["part_blocks"])
             stop = v.least(e, e.add(start, p["part_blocks"]), p["tile_blocks"])
-            image = e.gep("float", x, e.add(p["x_offset"], e.mul(group, p["x_batch"])))
-            gradient = e.gep("float", g, e.add(p["g_offset"], e.mul(group, p["g_batch"])))
+            image = e.gep(self.stored, x, e.add(p["x_offset"], e.mul(group, p["x_batch"])))
+            gradient = e.gep(self.stored, g, e.add(p["g_offset"], e.mul(group, p["g_batch"])))
             sums = e.gep("float", u, e.mul(number, p["sums_part"]))
             with e.loop(start, stop) as tiles:
                 first = e.mul(tiles.index, nr)
@@ -245,11 +246,11 @@ class _Sums(Tiles):
         masks = [v.below(e, e.sub(left, start) if start else left, lanes) for start in starts]
         first = Operand("i64", "%first")
         at = e.add(e.mul(field(IMAGE), p["g_n"]), e.add(e.mul(row, p["g_h"]), column))
-        source = e.gep("float", Operand("ptr", "%g"), e.add(at, e.mul(first, p["g_c"])))
+        source = e.gep(self.stored, Operand("ptr", "%g"), e.add(at, e.mul(first, p["g_c"])))
         rows, steps = [], []
         for i in range(2):
             valid = e.icmp("ult", e.add(row, i), p["R"])
-            here = e.gep("float", source, p["g_h"]) if i else source
+            here = e.gep(self.stored, source, p["g_h"]) if i else source
             rows.append(e.select(valid, here, Operand("ptr", "%zeros")))
             steps.append(e.select(valid, p["g_c"], e.i64(0)))
         to = e.gep("float", Operand("ptr", "%to"), e.add(field(LANE), e.mul(first, self.nr)))
@@ -258,7 +259,7 @@ class _Sums(Tiles):
         with e.loop(first, Operand("i64", "%stop"), carry=[to, *rows]) as channel:
             to, *rows = channel.carried
             seen = [
-                _spread(e, [v.masked_load(e, self.wide, e.gep("float", r, start), inside) for r in rows])
+                _spread(e, [self.masked_load(e.gep(self.stored, r, start), inside) for r in rows])
                 for start, inside in zip(starts, masks, strict=True)
             ]
             at_place = to
@@ -267,7 +268,7 @@ class _Sums(Tiles):
                 for value in _spread(e, [shuffle(e, *pair, order) for order in (even, odd)]):
                     v.masked_store(e, value, at_place, mask) if mask else e.store(value, at_place, 4)
                     at_place = e.gep("float", at_place, plane)
-            following = [e.gep("float", r, step) for r, step in zip(rows, steps, strict=True)]
+            following = [e.gep(self.stored, r, step) for r, step in zip(rows, steps, strict=True)]
             channel.next = [e.gep("float", to, self.nr), *following]
 
     def micro(self) -> None:
