@@ -208,6 +208,8 @@ def test_both_threads_take_part_when_there_is_much_to_do():
         for _ in range(20):  # another process may hold the second core for a while
             program.run([block.ptr])
             if len(np.unique(view)) == 2:
+                # The caller works from the front and the worker from the back, so that each finds its own again.
+                assert view[0] == threads._pool.scratch.ptr and np.count_nonzero(np.diff(view)) == 1
                 return
         pytest.fail("the worker never took a block")
     finally:
@@ -221,6 +223,15 @@ def test_workers_wake_from_sleep(thread_count):
         time.sleep(pause)
         program.run([block.ptr])
     assert (view == 50).all()
+
+
+def test_more_blocks_than_a_ticket_counts(thread_count):
+    n = 3 * executor.MOST + 5
+    block, view = zeros(n)
+    program = Program([count(n)], 1)
+    for runs in (1, 2):
+        program.run([block.ptr])
+        assert view.min() == view.max() == runs
 
 
 def test_idle_workers_use_no_processor_time():

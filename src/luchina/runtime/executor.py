@@ -1,9 +1,14 @@
 """The native side of running a program: hand out blocks, work, wait. Written once as LLVM IR.
 
-One 64-bit *ticket* says everything about the call in progress: its number in the high half, and in the low half how
-many of its blocks nobody has taken yet. Whoever wants work lowers the low half by compare-and-swap; since the number
-is part of the compared word, a thread that slept through any number of calls can never take a block of the wrong one.
-The calling thread takes part too and needs nobody's help, so a worker that is late, asleep or gone costs time at most.
+One 64-bit *ticket* says everything about the call in progress: its number (24 bits), and where the run of shares that
+nobody has taken yet ends and begins (20 bits each). Whoever wants work shortens that run by compare-and-swap; since the
+number is part of the compared word, a thread that slept through millions of calls still takes no share of the wrong
+one. A share is a block, or several if a call has more than a million. The calling thread takes part too and needs
+nobody's help, so a worker that is late, asleep or gone costs time at most.
+
+The caller takes from the front and workers from the back. So a thread mostly finds in its cache what it wrote there in
+the call before: with all from the front, who came first decided, and a training step took a third longer whenever the
+two happened to take turns.
 
 A worker that finds nothing spins for ``SPIN_NANOSECONDS``, then waits on a condition variable.
 
@@ -17,17 +22,21 @@ from __future__ import annotations
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.target import Target, host
 
-SPIN_NANOSECONDS = 50_000
+SPIN_NANOSECONDS = 400_000  # as long as Python takes to record what runs next; to wake a sleeper costs 10 µs or more
 
 # The pool's shared memory; what different threads write lies 128 bytes apart.
 TICKET = 0
-DONE = 128  # blocks that are finished
-CALL = 256  # the call in progress: function, params, table, blocks
+DONE = 128  # shares that are finished
+CALL = 256  # the call in progress: function, params, table, blocks, blocks in a share
 SCRATCH = 320  # address and bytes a thread; written only while nothing runs
-SHARE = 336  # a taker gets (blocks left) >> SHARE of them, at least one
+SHARE = 336  # a taker gets (shares left) >> SHARE of them, at least one
 PROFILE = 344
 SLEEPERS = 384
 STOP = 448
+FRONT_BITS = 20  # of a ticket, and as many for the back above them
+MOST = (1 << FRONT_BITS) - 1  # shares of a call
+ROUNDING = MOST - 1
+NEXT = 1 << 2 * FRONT_BITS  # added to a ticket: the next call's number
 JOINED = 512  # hands out the workers' numbers
 MUTEX = 640
 CONDITION = 768
@@ -51,6 +60,7 @@ _TEXT = """
 declare void @llvm.PAUSE_DECLARATION
 declare i32 @clock_gettime(i32, ptr)
 declare i32 @sched_yield()
+declare i64 @llvm.umin.i64(i64, i64)
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
@@ -67,15 +77,37 @@ define internal i64 @now() nounwind {
   ret i64 %sum
 }
 
-; Take blocks of the call in progress and do them, until none is left to take.
+; Where the shares that nobody has taken begin and end.
+define internal { i64, i64 } @range(i64 %ticket) alwaysinline nounwind {
+  %lo = and i64 %ticket, $MOST
+  %high = lshr i64 %ticket, $FRONT_BITS
+  %hi = and i64 %high, $MOST
+  %a = insertvalue { i64, i64 } poison, i64 %lo, 0
+  %b = insertvalue { i64, i64 } %a, i64 %hi, 1
+  ret { i64, i64 } %b
+}
+
+define internal i1 @none_left(i64 %ticket) alwaysinline nounwind {
+  %range = call { i64, i64 } @range(i64 %ticket)
+  %lo = extractvalue { i64, i64 } %range, 0
+  %hi = extractvalue { i64, i64 } %range, 1
+  %none = icmp eq i64 %lo, %hi
+  ret i1 %none
+}
+
+; Take shares of the call in progress and do them, until none is left to take.
 define internal void @work(ptr %pool, i64 %thread) nounwind {
 entry:
   %share.at = getelementptr i8, ptr %pool, i64 $SHARE
   %done.at = getelementptr i8, ptr %pool, i64 $DONE
+  %caller = icmp eq i64 %thread, 0
   br label %look
 look:
   %ticket = load atomic i64, ptr %pool seq_cst, align 8
-  %left = and i64 %ticket, 4294967295
+  %range = call { i64, i64 } @range(i64 %ticket)
+  %front = extractvalue { i64, i64 } %range, 0
+  %back = extractvalue { i64, i64 } %range, 1
+  %left = sub i64 %back, %front
   %none = icmp eq i64 %left, 0
   br i1 %none, label %end, label %take
 take:
@@ -83,7 +115,10 @@ take:
   %part = lshr i64 %left, %share
   %tiny = icmp eq i64 %part, 0
   %count = select i1 %tiny, i64 1, i64 %part
-  %rest = sub i64 %ticket, %count
+  %without.first = add i64 %ticket, %count
+  %high = shl i64 %count, $FRONT_BITS
+  %without.last = sub i64 %ticket, %high
+  %rest = select i1 %caller, i64 %without.first, i64 %without.last
   %pair = cmpxchg ptr %pool, i64 %ticket, i64 %rest seq_cst seq_cst
   %mine = extractvalue { i64, i1 } %pair, 1
   br i1 %mine, label %run, label %look
@@ -102,8 +137,14 @@ run:
   %stride = load i64, ptr %stride.at
   %offset = mul i64 %stride, %thread
   %scratch = getelementptr i8, ptr %base, i64 %offset
-  %lo = sub i64 %blocks, %left
-  %hi = add i64 %lo, %count
+  %size.at = getelementptr i8, ptr %call, i64 32
+  %size = load i64, ptr %size.at
+  %last = sub i64 %back, %count
+  %first = select i1 %caller, i64 %front, i64 %last
+  %beyond = add i64 %first, %count
+  %lo = mul i64 %first, %size
+  %end.at = mul i64 %beyond, %size
+  %hi = call i64 @llvm.umin.i64(i64 %end.at, i64 %blocks)
   call void %function(ptr %table, ptr %params, i64 %lo, i64 %hi, ptr %scratch)
   %before = atomicrmw add ptr %done.at, i64 %count seq_cst
   br label %look
@@ -132,8 +173,7 @@ spin:
   br i1 %stopped, label %end, label %look
 look:
   %ticket = load atomic i64, ptr %pool seq_cst, align 8
-  %left = and i64 %ticket, 4294967295
-  %none = icmp eq i64 %left, 0
+  %none = call i1 @none_left(i64 %ticket)
   br i1 %none, label %pause, label %do
 do:
   call void @work(ptr %pool, i64 %thread)
@@ -153,10 +193,10 @@ sleep:
   %locked = call i32 @pthread_mutex_lock(ptr %mutex)
   %others = atomicrmw add ptr %sleepers.at, i64 1 seq_cst
   %again = load atomic i64, ptr %pool seq_cst, align 8
-  %again.left = and i64 %again, 4294967295
+  %again.none = call i1 @none_left(i64 %again)
   %again.stop = load atomic i64, ptr %stop.at seq_cst, align 8
-  %either = or i64 %again.left, %again.stop
-  %quiet = icmp eq i64 %either, 0
+  %goes.on = icmp eq i64 %again.stop, 0
+  %quiet = and i1 %again.none, %goes.on
   br i1 %quiet, label %wait, label %wake
 wait:
   %woken = call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
@@ -191,11 +231,19 @@ entry:
   store ptr %params, ptr %params.at
   store ptr %table, ptr %table.at
   store i64 %blocks, ptr %blocks.at
+  %most = add i64 %blocks, $ROUNDING
+  %size = udiv i64 %most, $MOST
+  %size.at = getelementptr i8, ptr %call, i64 32
+  store i64 %size, ptr %size.at
+  %surplus = sub i64 %size, 1
+  %whole = add i64 %blocks, %surplus
+  %shares = udiv i64 %whole, %size
   store atomic i64 0, ptr %done.at seq_cst, align 8
   %last = load atomic i64, ptr %pool seq_cst, align 8
-  %number = and i64 %last, -4294967296
-  %following = add i64 %number, 4294967296
-  %ticket = or i64 %following, %blocks
+  %number = and i64 %last, -$NEXT
+  %following = add i64 %number, $NEXT
+  %behind = shl i64 %shares, $FRONT_BITS
+  %ticket = or i64 %following, %behind
   store atomic i64 %ticket, ptr %pool seq_cst, align 8
   %worth = icmp eq i64 %mode, $WAKE
   br i1 %worth, label %asleep, label %help
@@ -213,7 +261,7 @@ help:
 wait:
   %turn = phi i64 [ 0, %help ], [ %next, %pause ], [ %next, %yield ]
   %done = load atomic i64, ptr %done.at seq_cst, align 8
-  %all = icmp eq i64 %done, %blocks
+  %all = icmp eq i64 %done, %shares
   br i1 %all, label %end, label %pause
 pause:
   call void @llvm.PAUSE_CALL
