@@ -31,7 +31,7 @@ def step(model, x, y, loss, optimizer=luchina.optim.Adam):
     """The primitives of a training step of a model, as it compiles them."""
     seen = []
 
-    def record(outputs, donated=()):
+    def record(outputs, donated=(), keep=False):
         seen.append(list(outputs))
         return compile_graph(outputs, donated)
 

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from luchina.compiler import jit
-from luchina.compiler.attention.plan import choose_layouts
-from luchina.compiler.memory import drop_dead, plan_arena, put_off, take_over
+from luchina.compiler import jit, plans
+from luchina.compiler.plans import Call, Layout
 from luchina.compiler.prims import Node
-from luchina.compiler.recompute import recompute
-from luchina.compiler.schedule import Scheduler
-from luchina.compiler.simplify import simplify
-from luchina.compiler.task import Task
 from luchina.dispatch.exchange import Exchangeable
-from luchina.runtime.buffers import GUARDED, Buffer, allocate
+from luchina.runtime.buffers import Buffer, allocate
 from luchina.runtime.program import KernelCall, Program
 
+if TYPE_CHECKING:
+    from luchina.compiler.task import Task
 
-def compile(outputs: Sequence[Node], donated: Collection[int] = ()) -> Executable:
-    """Plan ``outputs`` and compile what is new; see ``docs/architecture.md``."""
-    scheduler = Scheduler(choose_layouts(simplify(outputs)), donated)
-    if (again := recompute(scheduler)) is not None:
-        scheduler = Scheduler(again.outputs, donated, again.copies)
-    scheduler.plan()
-    return Executable(scheduler)
+
+def compile(outputs: Sequence[Node], donated: Collection[int] = (), keep: bool = False) -> Executable:
+    """Plan ``outputs`` and compile what is new; see ``docs/architecture.md``. With ``keep`` the plan is looked for on
+    disk first, and kept there."""
+    key = plans.digest(outputs, donated) if keep else None
+    if key is not None and (found := plans.load(key)) is not None:
+        try:
+            return Executable(*found)
+        except plans.NotKept:
+            pass
+    from luchina.compiler.planner import plan  # a process that finds its plans does without
+
+    calls, layout = plan(outputs, donated)
+    executable = Executable(calls, layout)
+    if key is not None:
+        plans.store(key, calls, layout)
+    return executable
 
 
 LONG = 20_000  # estimated nanoseconds from which on other Python threads go on while a program runs
@@ -42,7 +49,7 @@ class KernelInfo:
         nanoseconds: time of the last run, if that run was profiled.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task | Call) -> None:
         self.name = task.kernel.name
         self.ops = task.ops
         self.bytes_read = task.nbytes_read
@@ -72,59 +79,25 @@ class Executable:
         profiling: when True, each run takes the time of every kernel.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        tasks = drop_dead(scheduler.tasks)
-        for position, storage in enumerate(scheduler.results):
-            storage.index = position
-        tasks = put_off(tasks, scheduler.donated)
-        take_over(tasks, scheduler.donated)
-        self.kernels = [KernelInfo(task) for task in tasks]
+    def __init__(self, calls: Sequence[Call], layout: Layout) -> None:
+        addresses = jit.load([call.kernel for call in calls])
+        self.kernels = [KernelInfo(call) for call in calls]
         self.profiling = False
         self.recorded: list[str] = []  # names of the operations that were lowered, for ``explain``
-        addresses = jit.load([task.kernel for task in tasks])
-        calls = [
-            KernelCall(address, task.params, task.blocks, task.scratch, task.cost)
-            for address, task in zip(addresses, tasks)
-        ]
-        self._program = Program(calls, len(scheduler.storages))
-        offsets, self.arena_bytes = plan_arena(tasks) if not GUARDED else ({}, 0)
-        # The run-time scalars, each as float64, as int64, or as both, whichever the kernels read.
-        places = scheduler.scalar_places
-        self._floats = (ctypes.c_double * len(places))()
-        self._integers = (ctypes.c_int64 * len(places)).from_buffer(self._floats)
-        inputs: list[int] = []
-        outputs: list[int] = []
-        taken: list[int] = []
-        temporaries: list[int] = []
-        scalars, codes = -1, {}
-        for storage in scheduler.storages:
-            if storage.kind == "input":
-                inputs += storage.slot, storage.index
-            elif storage.takes is not None:
-                codes[storage.slot] = -1 - storage.takes.index
-                taken += storage.slot, storage.takes.index
-            elif storage.kind == "output" or (GUARDED and storage.kind == "temp"):
-                codes[storage.slot] = len(outputs) // 2
-                outputs += storage.slot, storage.nbytes
-            elif storage.kind == "temp":
-                temporaries += storage.slot, offsets.get(storage, 0)
-            else:
-                scalars = storage.slot
+        self.arena_bytes = layout.arena
+        self._program = Program(
+            [KernelCall(address, *call[1:5]) for address, call in zip(addresses, calls)],
+            layout.slots,
+        )
+        self._floats = (ctypes.c_double * (len(layout.places) // 3))()
+        self._integers = (ctypes.c_int64 * len(self._floats)).from_buffer(self._floats)
         self._plan = Plan(
-            slots=len(scheduler.storages),
-            inputs=tuple(inputs),
-            outputs=tuple(outputs),
-            taken=tuple(taken),
-            temporaries=tuple(temporaries),
-            arena=self.arena_bytes,
-            scalars=scalars,
-            places=tuple(n for (index, held), place in places.items() for n in (place, index, int(held == "float64"))),
+            **layout._asdict(),
             numbers=ctypes.addressof(self._floats),
             calls=self._program.address,
             kernels=len(calls),
             scratch=self._program.scratch,
-            results=tuple(codes[storage.slot] for storage in scheduler.results),
-            long=sum(task.cost for task in tasks) > LONG,
+            long=sum(call.cost for call in calls) > LONG,
             executable=self,
         )
 
@@ -167,17 +140,11 @@ class Executable:
 
 
 class Plan(NamedTuple):
-    """What a run needs to know, in numbers.
+    """What a run needs to know, in numbers: a ``Layout``, and
 
     Attributes
-        slots: entries of the table of pointers that the kernels are given.
-        inputs, taken: pairs of an entry and the number of an input: read only, and written over as a result.
-        outputs: pairs of an entry and its bytes.
-        temporaries: pairs of an entry and its offset in the arena of ``arena`` bytes.
-        scalars: the entry of the run-time scalars, or -1.
-        places: triples of a scalar's place in the memory at ``numbers``, its number, and whether it is held as float64.
+        numbers: the address of the run-time scalars.
         calls, kernels, scratch: the address of the kernels' calls, how many there are, and what memory a thread needs.
-        results: where each result is: number i of the new buffers, or ~i of the inputs.
         long: other Python threads go on meanwhile.
         executable: whose plan it is.
     """

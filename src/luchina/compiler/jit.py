@@ -106,7 +106,7 @@ def _load_missing(kernels: Sequence[Kernel]) -> None:
     if absent:
         made = _compile(absent, target)
         codes |= made
-        if not _edited():
+        if not edited():
             for key, code in made.items():
                 cache.store(digests[key], code)
         _prune_once()
@@ -161,12 +161,12 @@ def _sources() -> str:
     root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         state.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    if _edited():
+    if edited():
         state.update(os.urandom(16))
     return state.hexdigest()
 
 
-def _edited() -> bool:
+def edited() -> bool:
     """Whether an emitter was edited after this process had imported it, so that the text on disk is not what runs here.
 
     A kernel under the digest of the other text would be given parameters in an order that it does not know, and would

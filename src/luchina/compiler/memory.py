@@ -6,6 +6,7 @@ reads when it visits each element once. In the same way an output may take over 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Container, Mapping, Sequence
 
 from luchina.compiler.task import Storage, Task
@@ -89,13 +90,13 @@ def plan_arena(tasks: Sequence[Task]) -> tuple[dict[Storage, int], int]:
     spans = lifetimes(tasks)
     dying = {(written, read) for task in tasks for written, read in task.inplace}
     places: dict[Storage, list[int]] = {}  # start, end, last task of whoever holds it now
-    alive: list[list[int]] = []
+    alive: list[list[int]] = []  # in order
     size = 0
     for storage, (first, last) in spans.items():
         if storage.kind != "temp":
             continue
         need = -(-max(storage.nbytes, 1) // ALIGNMENT) * ALIGNMENT
-        alive = sorted(p for p in alive if p[2] >= first)
+        alive = [p for p in alive if p[2] >= first]
         for read in tasks[first].reads:
             place = places.get(read)
             if place is None or (storage, read) not in dying:
@@ -111,6 +112,6 @@ def plan_arena(tasks: Sequence[Task]) -> tuple[dict[Storage, int], int]:
                     break
                 at = max(at, end)
             places[storage] = [at, at + need, last]
-            alive.append(places[storage])
+            insort(alive, places[storage])
             size = max(size, at + need)
     return {storage: place[0] for storage, place in places.items()}, size

@@ -486,15 +486,20 @@ def topological(outputs: Sequence[Node]) -> list[Node]:
     """Every node that ``outputs`` depend on, each after its inputs."""
     order: list[Node] = []
     seen: set[int] = set()
-    stack = [(node, False) for node in reversed(outputs)]
+    stack: list[Node | None] = list(reversed(outputs))
     while stack:
-        node, ready = stack.pop()
-        if ready:
+        node = stack.pop()
+        if node is None:  # all that the node below depends on is there
+            order.append(stack.pop())  # type: ignore[arg-type]
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.inputs:
+            stack += node, None
+            stack += [i for i in node.inputs[::-1] if id(i) not in seen]
+        else:
             order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((i, False) for i in reversed(node.inputs) if id(i) not in seen)
     return order
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import bisect
 import heapq
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from luchina.compiler import movement, prims
 from luchina.compiler.attention.plan import AttentionKernels
@@ -67,9 +69,13 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
         self._overwritten: set[int] = set()
         self._attending: dict[int, tuple[Task, dict[str, int]]] = {}
         self._told: dict[int, Window] = {}
+        self._uses: Counter[int] = Counter()
+        self._users: dict[Storage, set[int]] = {}
+        self._seen = 0
         self.groups = 0
         self.roots = self._choose_roots()
         self.readers = self._find_readers()
+        self.reads = self._find_reads()
 
     # ---- buffers
 
@@ -115,30 +121,34 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
                     if source.op in POINTWISE:
                         roots.add(id(source))
         inlined: dict[int, _Inlined] = {}
+        nothing = _Inlined()
         for node in self.order:
-            key = id(node)
-            mine = inlined[key] = _Inlined()
-            if node.op in ("const", "scalar", "iota"):
-                continue
-            if node.op not in POINTWISE and node.op not in MOVEMENT:
+            key, op = id(node), node.op
+            if op in MOVEMENT:
+                inside = inlined[id(node.inputs[0])]
+                inlined[key] = _Inlined(inside.sources, inside.weight, inside.depth + 1, inside.dear)
+            elif op not in POINTWISE:
+                if op in ("const", "scalar", "iota"):
+                    inlined[key] = nothing
+                    continue
                 inlined[key] = _Inlined(frozenset((key,)))
-                if node.op not in ("input", "take"):
+                if op not in ("input", "take"):
                     roots.add(key)
-                continue
-            mine.weight = (node.op in POINTWISE) + sum(inlined[id(i)].weight for i in node.inputs)
-            mine.depth = 1 + max(inlined[id(i)].depth for i in node.inputs)
-            mine.dear = node.op in EXPENSIVE or any(inlined[id(i)].dear for i in node.inputs)
-            mine.sources = frozenset().union(*(inlined[id(i)].sources for i in node.inputs))
-            if node.op in MOVEMENT:
-                continue
-            large = [s for s in mine.sources if 4 * self._by_id[s].size >= node.size]
-            cheap = not mine.dear and mine.weight <= MAX_REPEATED and len(large) <= 1
-            shared = uses.get(key, 0) > 1 and not cheap
-            long = mine.weight > MAX_INLINED or mine.depth > MAX_INLINED
-            kept = (shared or (mine.dear and key in stretched)) and key not in self.copies
-            if key in roots or kept or long:
-                roots.add(key)
-                inlined[key] = _Inlined(frozenset((key,)))
+            else:
+                parts = [inlined[id(i)] for i in node.inputs]
+                sources = parts[0].sources if len(parts) == 1 else frozenset().union(*(p.sources for p in parts))
+                weight, depth = 1 + sum([p.weight for p in parts]), 1 + max([p.depth for p in parts])
+                dear = op in EXPENSIVE or any([p.dear for p in parts])
+                kept = dear and key in stretched
+                if not kept and uses.get(key, 0) > 1:
+                    size = node.size
+                    cheap = not dear and weight <= MAX_REPEATED
+                    kept = not cheap or sum(4 * self._by_id[s].size >= size for s in sources) > 1
+                if weight > MAX_INLINED or depth > MAX_INLINED or key in roots or (kept and key not in self.copies):
+                    roots.add(key)
+                    inlined[key] = _Inlined(frozenset((key,)))
+                else:
+                    inlined[key] = _Inlined(sources, weight, depth, dear)
         return roots
 
     def _find_readers(self) -> dict[int, set[int]]:
@@ -149,6 +159,20 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
             for source in node.inputs:
                 readers[id(source)] |= through
         return readers
+
+    def _find_reads(self) -> dict[int, _Reads]:
+        """What each root reads: the inverse of ``readers``."""
+        reads = {root: _Reads(set(), {root}) for root in self.roots}
+        for node in self.order:
+            key = id(node)
+            if key in self.roots:
+                for reader in self.readers[key]:
+                    reads[reader].roots.add(key)
+                    reads[reader].all.add(key)
+            elif node.op == "input":
+                for reader in self.readers[key]:
+                    reads[reader].all.add(key)
+        return reads
 
     # ---- realising
 
@@ -472,6 +496,9 @@ class Scheduler(TableKernels, AttentionKernels, RecurrenceKernels):
 
     def _sources(self, node: Node) -> set[int]:
         """The node and the realised nodes that it reads."""
+        reads = self.reads.get(id(node))
+        if reads is not None and reads.roots <= self.windows.keys():
+            return reads.all
         found = {id(node)}
         stack = list(node.inputs)
         seen: set[int] = set()
@@ -571,16 +598,27 @@ _CONTIGUOUS |= {"recurrence", "recurrence_backward"}
 _SOURCES = frozenset({"input", "const", "scalar", "iota", "take"})
 
 
-class _Inlined:
-    """What computing a node inside another kernel amounts to."""
+class _Inlined(NamedTuple):
+    """What computing a node inside another kernel amounts to.
 
-    __slots__ = ("dear", "depth", "sources", "weight")
+    Attributes
+        sources: ids of what is read from memory.
+        weight: pointwise operations.
+        depth: the longest way to what is in memory.
+        dear: whether any of the operations is expensive.
+    """
 
-    def __init__(self, sources: frozenset[int] = frozenset()) -> None:
-        self.weight = 0  # pointwise operations
-        self.depth = 0  # longest way to what is in memory
-        self.dear = False
-        self.sources = sources
+    sources: frozenset[int] = frozenset()
+    weight: int = 0
+    depth: int = 0
+    dear: bool = False
+
+
+class _Reads(NamedTuple):
+    """ids of the roots that a root reads; and of itself, these and the inputs that it reads."""
+
+    roots: set[int]
+    all: set[int]
 
 
 def _space(node: Node) -> tuple:

@@ -9,6 +9,7 @@ results
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import weakref
@@ -338,6 +339,17 @@ def lower_into(nodes: dict[Value, Any], order: Sequence[Value]) -> None:
 
 
 def _compile(targets: list[Value], updates: Sequence[Update] = ()) -> Program | None:
+    """``_lowered``, without the garbage collector, which would look at every node of the graph many times."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _lowered(targets, updates)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _lowered(targets: list[Value], updates: Sequence[Update]) -> Program | None:
     """The program of ``targets``; None if their keys speak of Values as pending that are computed by now."""
     from luchina.compiler.build import compile as compile_graph
 
@@ -362,7 +374,8 @@ def _compile(targets: list[Value], updates: Sequence[Update] = ()) -> Program | 
         outputs = lower(order, leaves, targets, constants, updates)
         first = sum(1 for v in leaves if v.number is None)
         written = sum(len(update.tensors) for update in updates)
-        executable = compile_graph(outputs, {first + k: len(targets) + k for k in range(written)})
+        donated = {first + k: len(targets) + k for k in range(written)}
+        executable = compile_graph(outputs, donated, keep=not profiling)
     executable.profiling = profiling
     executable.recorded = [v.op.name for v in order if v.op is not None]
     return Program(

@@ -8,6 +8,7 @@ first node; a further one is a place in memory that the task is told when it com
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from luchina.compiler.contraction.tiles import FLOPS_PER_NANOSECOND, padded
 from luchina.compiler.movement import restrided
 from luchina.compiler.prims import Node
 from luchina.compiler.target import host
-from luchina.compiler.task import Task, Window, contiguous
+from luchina.compiler.task import Storage, Task, Window, contiguous
 
 # From (A, L, C, G, D), where one token's heads lie together, to (A, C, G, L, D).
 HEADS_FIRST = (0, 2, 3, 1, 4)
@@ -35,6 +36,9 @@ class AttentionKernels:
     tasks: list[Task]
     _attending: dict[int, tuple[Task, dict[str, int]]]
     _told: dict[int, Window]
+    _uses: Counter[int]
+    _users: dict[Storage, set[int]]
+    _seen: int
     order: list[Node]
     outputs: list[Node]
     windows: dict[int, Window]
@@ -77,8 +81,10 @@ class AttentionKernels:
         return True
 
     def _read_once(self, node: Node) -> bool:
-        users = [n for n in self.order for i in n.inputs if i is node and n.op not in prims.ATTENTION_FURTHER]
-        return len(users) == 1 and all(node is not output for output in self.outputs)
+        if not self._uses:
+            users = (n for n in self.order if n.op not in prims.ATTENTION_FURTHER)
+            self._uses = Counter([id(i) for n in users for i in n.inputs])
+        return self._uses[id(node)] == 1 and all(node is not output for output in self.outputs)
 
     def _rows_apart(self, node: Node, to: Window) -> bool:
         """Whether a kernel can write there; if it cannot, ``node`` is copied there from a buffer of its own."""
@@ -212,7 +218,7 @@ class AttentionKernels:
         task, places = self._attending[id(node.inputs[0])]
         told = self._told.get(id(node))
         # The task runs earlier than now: nothing else may have been done to that memory.
-        touched = any(to.storage in (*t.reads, *t.writes) for t in self.tasks if t is not task)
+        touched = not self._touching_tasks(to.storage) <= {id(task)}
         if told is None and not touched and to.storage.takes is None and (to.strides[-1] == 1 or to.shape[-1] == 1):
             told = to
         elif told is None:
@@ -220,6 +226,7 @@ class AttentionKernels:
         if id(node) not in self._told:
             self._told[id(node)] = told
             task.writes.append(told.storage)
+            self._users.setdefault(told.storage, set()).add(id(task))
             task.nbytes_written += node.size * ITEMSIZE[node.dtype]
             if node.op == "attention_lse":
                 numbers = {"lse_slot": told.storage.slot}
@@ -231,6 +238,14 @@ class AttentionKernels:
         if told is not to:
             source = told
             self.loop(node.shape, (), lambda builder: builder.store(builder.load(source, builder.kept, ()), to))
+
+    def _touching_tasks(self, storage: Storage) -> set[int]:
+        """ids of the tasks so far that read or write a storage."""
+        for task in self.tasks[self._seen :]:
+            for touched in (*task.reads, *task.writes):
+                self._users.setdefault(touched, set()).add(id(task))
+        self._seen = len(self.tasks)
+        return self._users.get(storage, set())
 
     _attention_lse = _attention_dk = _attention_dv = _attention_further
 
