@@ -97,8 +97,8 @@ def memcpy_rate(size: int = SIZE) -> float:
 class Engine:
     """A process that runs the cases of one library."""
 
-    def __init__(self, name: str) -> None:
-        command = [sys.executable, __file__, name]
+    def __init__(self, name: str, script: str = __file__) -> None:
+        command = [sys.executable, script, "serve", name]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def seconds(self, case: str) -> float:
@@ -109,13 +109,13 @@ class Engine:
         return float(self.process.stdout.readline())
 
     @staticmethod
-    def serve(name: str) -> None:
+    def serve(name: str, cases: dict[str, Callable[[Any], Any]]) -> None:
         """Time the cases that are asked for; the life of the process."""
         library = importlib.import_module(name)
         current, runs = "", list[Callable[[], object]]()
         for line in sys.stdin:
             if line != current:
-                made = (CONTRACTIONS | MEMORY)[line.rstrip("\n")][1](library)
+                made = cases[line.rstrip("\n")](library)
                 current, runs = line, made if isinstance(made, list) else [made]
             best = float("inf")
             for run in runs:
@@ -229,4 +229,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    Engine.serve(sys.argv[1]) if sys.argv[1:] else main()
+    if sys.argv[1:2] == ["serve"]:
+        Engine.serve(sys.argv[2], {name: make for name, (_, make) in (CONTRACTIONS | MEMORY).items()})
+    else:
+        main()

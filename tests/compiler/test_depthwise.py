@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import luchina
-from luchina.compiler.contraction import depthwise
+from luchina.compiler.contraction import depthwise, depthwise_lanes
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.parity
@@ -21,6 +21,7 @@ SHAPES = [
     (2, 3, 3, 11, 13, (3, 3), 2, 0, 2),
     (1, 4, 4, 1, 50, (1, 4), (1, 2), (0, 2), 1),
     (1, 2, 2, 130, 150, (3, 3), 1, 1, 1),
+    (2, 37, 37, 12, 7, (3, 3), 2, 1, 1),
 ]
 
 
@@ -36,19 +37,28 @@ def _run(engine, arrays, shape, dtype):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_and_gradients(shape, dtype, monkeypatch):
+@pytest.mark.parametrize("way", [depthwise, depthwise_lanes], ids=["columns", "channels"])
+def test_values_and_gradients(way, shape, dtype, monkeypatch):
+    """In both ways: a lane is a column, or a channel (where an input channel has one output channel)."""
     called = []
-    kernel_of = depthwise._kernel
-    monkeypatch.setattr(depthwise, "_kernel", lambda spec: called.append(spec.sizes[1]) or kernel_of(spec))
+    kernel_of = way._kernel
+    monkeypatch.setattr(way, "_kernel", lambda spec: called.append(spec.sizes[1]) or kernel_of(spec))
+    monkeypatch.setattr(depthwise_lanes, "MOST_BYTES", 0 if way is depthwise else 4 << 20)
+    monkeypatch.setattr(depthwise_lanes, "BYTES_A_TAP", 4 << 20)
     images, channels, out, rows, columns, window, *_ = shape
+    images += way is depthwise_lanes  # a program of its own
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(s) for s in ((images, channels, rows, columns), (out, 1, *window), (out,))]
     arrays = [torch.tensor(a).to(getattr(torch, dtype)).double().numpy() for a in arrays]  # what the dtype can hold
     tolerance = {"float32": 3e-6, "float64": 1e-13, "bfloat16": 2e-2}[dtype]
     for ours, exact in zip(_run(luchina, arrays, shape, dtype), _run(torch, arrays, shape, "float64")):
         np.testing.assert_allclose(ours, exact, rtol=tolerance, atol=tolerance * np.abs(exact).max())
-    assert called.count("plane") == (2 if out == channels else 1)
-    assert called.count("weight") == 1
+    if way is depthwise:
+        assert called.count("plane") == (2 if out == channels else 1)
+        assert called.count("weight") == 1
+    elif out == channels:
+        assert called.count("plane") == 2
+        assert called.count("weight") == 1
 
 
 def test_an_epilogue_is_applied_once():

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from luchina.compiler.contraction import (
     depthwise,
+    depthwise_lanes,
     plan,
     planes,
     planes_conv,
@@ -74,6 +75,12 @@ def conv2d(
     if channels == 1 and per_group < MANY_OUTPUTS and depthwise.fits(x.dtype, (x,), outs, epilogue, taps, before):
         counts = images, out_channels, per_group
         extents = size, (rows, columns), taps
+        if per_group == 1:
+            few = depthwise_lanes.conv(
+                x, w, outs, epilogue, (images, channels * groups), *extents, stride, before, dilation, False, target
+            )
+            if few is not None:
+                return few
         calls = depthwise.plane(x, w, outs, epilogue, counts, *extents, stride, before, dilation, (1, 1), target)
         if calls is not None:
             return calls
@@ -141,6 +148,12 @@ def conv2d_input(
     reach = [d * (k - 1) for d, k in zip(dilation, taps, strict=True)]
     low, high = ((reach[0] - padding[0][i], reach[1] - padding[1][i]) for i in (0, 1))
     if channels == per_group == 1 and depthwise.fits(g.dtype, (g,), outs, epilogue, taps, (*low, *high)):
+        few = depthwise_lanes.conv(
+            g, w, outs, epilogue, (images, groups), g_size, size, taps, stride,
+            (padding[0][0], padding[1][0]), dilation, True, target,
+        )  # fmt: skip
+        if few is not None:
+            return few
         w_o, _, w_h, w_w = w.strides
         turned = Window(w.slot, w.offset + (taps[0] - 1) * w_h + (taps[1] - 1) * w_w, (w_o, 0, -w_h, -w_w), w.dtype)
         sizes_ = g_size, size, taps
@@ -277,6 +290,12 @@ def conv2d_weight(
     if channels == 1 and per_group < MANY_OUTPUTS and depthwise.fits(x.dtype, (x, g), outs, epilogue, taps, before):
         sizes = size, (rows, columns), taps
         counts = images, out_channels, per_group
+        if per_group == 1:
+            few = depthwise_lanes.weight(
+                x, g, outs, epilogue, (images, groups), *sizes, stride, before, dilation, target
+            )
+            if few is not None:
+                return few
         calls = depthwise.weight(x, g, outs, epilogue, counts, *sizes, stride, before, dilation, target)
         if calls is not None:
             return calls

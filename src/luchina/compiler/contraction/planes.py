@@ -52,14 +52,17 @@ class Geometry:
         taps: all that are met.
         h: rows from one output to the next.
         columns: outputs of a line.
+        apart: whether lines are copied for every distinct row of the taps too, instead of every remainder of a row.
+            No tap then reaches beyond the last line, so lines of different images can follow each other.
     """
 
-    def __init__(self, taps: Sequence[Tap], h: int, columns: int) -> None:
+    def __init__(self, taps: Sequence[Tap], h: int, columns: int, apart: bool = False) -> None:
         self.h, self.columns = h, columns
         self.low = min((tap.row for tap in taps), default=0)
-        self.remainders = sorted({(tap.row - self.low) % h for tap in taps})
+        self.period = max((tap.row - self.low + 1 for tap in taps), default=1) if apart else h
+        self.remainders = sorted({(tap.row - self.low) % self.period for tap in taps})
         self.shifts = sorted({tap.column for tap in taps})
-        self.ahead = max(((tap.row - self.low) // h for tap in taps), default=0)
+        self.ahead = max(((tap.row - self.low) // self.period for tap in taps), default=0)
         """Lines that taps reach beyond the last one."""
 
     @property
@@ -75,8 +78,8 @@ class Geometry:
     def offset(self, tap: Tap) -> int:
         """Where a tap's elements of a channel begin."""
         place = self.shifts.index(tap.column) * len(self.remainders)
-        place += self.remainders.index((tap.row - self.low) % self.h)
-        return place * self.plane + (tap.row - self.low) // self.h * self.columns
+        place += self.remainders.index((tap.row - self.low) % self.period)
+        return place * self.plane + (tap.row - self.low) // self.period * self.columns
 
     def numbers(self, x: Window, x_group: int, size: tuple[int, int], step: int, run: int, head: int) -> dict[str, int]:
         """The params of ``GEOMETRY``. ``head``: where lists begin; ``run``: outputs of a channel copied at once."""
@@ -97,9 +100,13 @@ class Geometry:
         return self.shifts + self.remainders
 
 
+# Columns farther apart are gathered one by one.
+MOST_STEP = 16
+
+
 def way(x: Window, step: int) -> int:
-    """How columns a step apart are read: 1 or 2 vectors for one, or 0: gathered."""
-    return step if step in (1, 2) and x.strides[3] == 1 else 0
+    """How columns a step apart are read: so many adjacent vectors for one, or 0: gathered."""
+    return step if step <= MOST_STEP and x.strides[3] == 1 else 0
 
 
 class PlaneKernel(Parts):
@@ -220,7 +227,23 @@ class PlaneKernel(Parts):
         def read(row: Operand) -> Operand:
             at = e.gep(self.stored, row, first)
             raw = [v.masked_load(e, kind, e.gep(self.stored, at, i * lanes), mask) for i, mask in enumerate(masks)]
-            values = [loaded(e, self.dtype, r) for r in raw]
-            return values[0] if step == 1 else v.shuffle(e, values[0], values[1], list(range(0, 2 * lanes, 2)))
+            return self.every([loaded(e, self.dtype, r) for r in raw], step)
 
         return read
+
+    def every(self, vectors: list[Operand], step: int) -> Operand:
+        """A vector of every ``step``-th element of adjacent vectors: neighbours are joined until one is left."""
+        e, lanes = self.e, self.lanes
+        wanted: list[tuple[Operand, list[int]]] = []
+        for i, vector_ in enumerate(vectors):
+            here = [at - i * lanes for at in range(0, lanes * step, step) if i * lanes <= at < (i + 1) * lanes]
+            if here:
+                wanted.append((vector_, here))
+        while len(wanted) > 1 or wanted[0][1] != list(range(lanes)):
+            joined = []
+            for i in range(0, len(wanted), 2):
+                (left, first), (right, second) = wanted[i], wanted[i + 1] if i + 1 < len(wanted) else (wanted[i][0], [])
+                order = first + [lanes + at for at in second]
+                joined.append((v.shuffle(e, left, right, order + [0] * (lanes - len(order))), list(range(len(order)))))
+            wanted = joined
+        return wanted[0][0]

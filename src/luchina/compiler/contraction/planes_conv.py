@@ -46,6 +46,9 @@ SUM_BYTES = 192 << 10
 # Tiles of shorter sums are written before a prefetch would have come.
 AHEAD_STEPS = 32
 
+# Half cycles of a core in which a vector is copied; a multiply-add takes one.
+COPY = 8
+
 BLOCK_COUNT = 16
 BLOCK_FLOPS = 400_000
 
@@ -103,7 +106,7 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
     lanes = target.lanes(ACCUMULATE[dtype])
     item = ITEMSIZE[ACCUMULATE[dtype]]
     every = [tap for taps in p.phases for tap in taps]
-    g = Geometry(every, h, columns)
+    g = Geometry(every, h, columns, _apart(p, target))
     # Lines of different images follow each other where no tap leaves its line.
     units = images if g.ahead else 1
     n = images * rows * columns // units
@@ -200,6 +203,24 @@ def _tile(target: Target, dtype: str, m: int, n: int) -> Pair:
 
     mr, nv, _ = min(TILES[target.name], key=time)
     return mr, nv
+
+
+def _apart(p: Problem, target: Target) -> bool:
+    """Whether copying lines for every row of the taps costs less than the columns that tiles of single images waste."""
+    _, images, out, _ = p.counts
+    (rows, columns), (h, _) = p.result, p.step
+    every = [tap for taps in p.phases for tap in taps]
+    lanes = target.lanes(ACCUMULATE[p.x.dtype])
+
+    def time(g: Geometry) -> float:
+        units = images if g.ahead else 1
+        n = images * rows * columns // units
+        _, nv = _tile(target, p.x.dtype, out, n)
+        products = out * len(every) * padded(n, max(1, nv // 2) * lanes) / lanes
+        copied = g.copies * (images // units * rows + g.ahead) * ceil(columns / lanes)
+        return units * (products + COPY * copied)
+
+    return time(Geometry(every, h, columns, True)) < time(Geometry(every, h, columns))
 
 
 def _merged(p: Problem) -> Problem:
