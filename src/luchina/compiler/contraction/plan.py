@@ -14,8 +14,10 @@ from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import ACCUMULATE, Spec, parameter_names
 from luchina.compiler.target import Target
 
-# Programs with products are worth waking threads for early: mostly they come again before these fall asleep.
+# Threads are shared with, and woken, early: programs mostly come again before these fall asleep. A time counts
+# so many times, and each byte of the operands besides, as in other kernels.
 EAGERNESS = 4.0
+NANOSECONDS_A_BYTE = 0.05
 
 
 @dataclass
@@ -132,7 +134,7 @@ def _main(
         _params(spec, numbers, [w for *_, w in (*operands, *outs)]),
         batch * parts * m_blocks * n_blocks,
         scratch,
-        EAGERNESS * tile.nanoseconds,
+        EAGERNESS * tile.nanoseconds + NANOSECONDS_A_BYTE * ITEMSIZE[problem.dtype] * batch * (m * k + k * n),
         tuple(dict.fromkeys([problem.a["slot"], problem.b["slot"], *(w["slot"] for *_, w in operands)])),
         tuple(dict.fromkeys(w["slot"] for *_, w in outs)),
         flops,

@@ -28,12 +28,12 @@ BLOCKS = {"avx512": (384, 264, 512), "avx2": (320, 144, 512), "sse2": (320, 128,
 FLOPS_PER_NANOSECOND = {"avx512": 250.0, "avx2": 90.0, "sse2": 15.0, "neon": 30.0}
 
 # Nanoseconds to pack an element, by how it is read; to add one to those of an earlier part of k, or of a divided K.
-PACKING = {"direct": 0.01, "row": 0.03, "x": 0.06, "k": 0.08, "s": 0.2, "tx": 0.08, "tk": 0.15}
+PACKING = {"direct": 0.03, "row": 0.04, "x": 0.06, "k": 0.08, "s": 0.2, "tx": 0.08, "tk": 0.15}
 ADDING, PARTING = 0.02, 0.14
 
-# Nanoseconds of a block for each block of its k, and the nanoseconds of work for which a thread more is worth while.
+# Nanoseconds of a block for each block of its k; and of work for which threads are worth while, times their square.
 BLOCK_NANOSECONDS = 150.0
-THREAD_NANOSECONDS = 1000.0
+THREAD_NANOSECONDS = 500.0
 BLOCK_COUNT = 16
 
 # Packed rows of A are kept for all of K from one block of columns to the next where they take no more bytes.
@@ -105,7 +105,7 @@ def tiling(
     _, most_m, most_n = BLOCKS[target.name]
     rate = FLOPS_PER_NANOSECOND[target.name]
     alone = batch * (2 * m * n * k / rate + PACKING[a_mode] * m * k + PACKING[b_mode] * n * k)
-    threads = [t for t in (2, 4, 8) if t <= alone / THREAD_NANOSECONDS] or [1]
+    threads = [t for t in (2, 4, 8) if t * t * THREAD_NANOSECONDS <= alone] or [1]
     # With A kept, narrow blocks are free: B's panels are read while they are near.
     near = max(nr, NEAR_BYTES // (size * depth) // nr * nr)
     best, result = float("inf"), Tiling(mr, nv, nr, mr, nr, depth, max(1, k), False, 0.0)
