@@ -10,6 +10,7 @@ from luchina.compiler import jit, plans
 from luchina.compiler.plans import Call, Layout
 from luchina.compiler.prims import Node
 from luchina.dispatch.exchange import Exchangeable
+from luchina.runtime import executor
 from luchina.runtime.buffers import Buffer, allocate
 from luchina.runtime.program import KernelCall, Program
 
@@ -80,14 +81,14 @@ class Executable:
     """
 
     def __init__(self, calls: Sequence[Call], layout: Layout) -> None:
-        addresses = jit.load([call.kernel for call in calls])
+        # What runs programs comes with them: where nothing is stored, both are compiled at once.
+        addresses = jit.load([*[call.kernel for call in calls], executor.kernel()])
         self.kernels = [KernelInfo(call) for call in calls]
         self.profiling = False
         self.recorded: list[str] = []  # names of the operations that were lowered, for ``explain``
         self.arena_bytes = layout.arena
         self._program = Program(
-            [KernelCall(address, *call[1:5]) for address, call in zip(addresses, calls)],
-            layout.slots,
+            [KernelCall(address, *call[1:5]) for address, call in zip(addresses, calls)], layout.slots
         )
         self._floats = (ctypes.c_double * (len(layout.places) // 3))()
         self._integers = (ctypes.c_int64 * len(self._floats)).from_buffer(self._floats)

@@ -104,6 +104,7 @@ def _load_missing(kernels: Sequence[Kernel]) -> None:
     loaded += len(codes)
     absent = [kernel for key, kernel in missing.items() if key not in codes]
     if absent:
+        absent.sort(key=_seconds, reverse=True)  # the longest first, so that threads end together
         made = _compile(absent, target)
         codes |= made
         if not edited():
@@ -114,6 +115,11 @@ def _load_missing(kernels: Sequence[Kernel]) -> None:
     for key in codes.keys() - images.keys():
         _addresses[key] = _place_object(missing[key], codes[key][1:])
     _addresses.update(zip(images, place(list(images.values()))))
+
+
+def _seconds(kernel: Kernel) -> tuple[bool, int]:
+    """What compiling a kernel takes, as an order: loops take less than what has tiles, and long ones more."""
+    return not kernel.key.startswith("loop"), len(kernel.key)
 
 
 @functools.cache

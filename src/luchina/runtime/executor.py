@@ -19,6 +19,8 @@ halted core does not look idle to it.
 
 from __future__ import annotations
 
+import functools
+
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.target import Target, host
 
@@ -397,6 +399,7 @@ def text(target: Target) -> str:
     return f'target triple = "{target.triple}"\n{body}'
 
 
+@functools.cache
 def kernel() -> Kernel:
     """The executor as something that the JIT loads; its text is its key."""
     key = text(host())
