@@ -46,11 +46,16 @@ SUM_BYTES = 192 << 10
 # Tiles of shorter sums are written before a prefetch would have come.
 AHEAD_STEPS = 32
 
-# Half cycles of a core in which a vector is copied; a multiply-add takes one.
-COPY = 8
+# Blocks are such that so many threads share them well; each takes some half cycles to begin.
+THREADS = (2, 8)
+STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+START = 10_000
 
-BLOCK_COUNT = 16
-BLOCK_FLOPS = 400_000
+# Of sums no longer than this the results are what takes time: they are written in long runs.
+SHORT = 64
+
+# Half cycles in which a vector of outputs is written.
+WRITE = 8
 
 SHAPE = (
     *GEOMETRY,
@@ -74,6 +79,7 @@ class Problem:
         step: (h, v), from one output to the next.
         phases: taps of each; with two, outputs of the first lie in even columns, those of the second in odd ones.
         width: columns of the windows.
+        lines: rows and columns of outputs where a line of ``result`` holds several lines of the windows.
     """
 
     x: Window
@@ -88,6 +94,7 @@ class Problem:
     step: Pair
     phases: list[list[Tap]]
     width: int
+    lines: Pair | None = None
 
 
 def fits(dtype: str, outs: Sequence[Window], epilogue: Epilogue) -> bool:
@@ -125,16 +132,18 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
     if c_blocks > 1:
         fit = min(fit, SUM_BYTES // (item * phases * min(out, 256)))
     flops = 2 * groups * out * images * rows * columns * channels * sum(map(len, p.phases))
-    wanted = ceil(min(BLOCK_COUNT, ceil(flops / BLOCK_FLOPS)) / (groups * units))
-    m_blocks = ceil(out / padded(min(out, 256 if c_blocks > 1 else out), mr))
     # Blocks of columns copy lines ahead twice, blocks of rows copy everything twice.
     narrowest = max(2 * nr, 2 * g.ahead * columns)
-    n_blocks = max(ceil(n / max(nr, fit // nr * nr)), min(ceil(wanted / m_blocks), ceil(n / narrowest)))
-    n_block = padded(ceil(n / n_blocks), nr)
-    n_blocks = ceil(n / n_block)
-    m_blocks = max(m_blocks, min(wanted // n_blocks, ceil(out / (4 * mr))))
-    m_block = padded(ceil(out / m_blocks), mr)
-    m_blocks = ceil(out / m_block)
+    n_block, m_block = _blocks(
+        (groups * units, n, out),
+        (ceil(n / max(nr, fit // nr * nr)), ceil(n / narrowest)),
+        (ceil(out / padded(min(out, 256 if c_blocks > 1 else out), mr)), ceil(out / (4 * mr))),
+        (nr, mr),
+        (channels * sum(map(len, p.phases)) + WRITE * phases) / lanes,
+        g.copies * (120 * c_blocks + 30 * channels),
+        g.copies * channels * (1 + g.ahead * columns / n) * _copy_price(p.x, step) * ceil(columns / lanes) / columns,
+    )
+    n_blocks, m_blocks = ceil(n / n_block), ceil(out / m_block)
 
     # Of images of one line a block copies its own part.
     most_lines = min(ceil((n_block - 1) / columns) + 1, n // columns) + g.ahead
@@ -148,13 +157,14 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
     sums = m_block * n_block if c_blocks > 1 else mr * nr
     at_pairs = lines.aligned(at_sums + sums * phases * item)
     windows = [*p.epilogue.operands, *p.outs]
-    merged = phases == 1 and all(w.strides[2] == (columns if w.strides[3] else 0) for w in windows)
+    line_rows, line = p.lines or p.result
+    merged = phases == 1 and all(w.strides[2] == (line if w.strides[3] else 0) for w in windows)
     head = len(SHAPE) + len(windows) * len(WINDOW)
     numbers = {
         **g.numbers(p.x, p.x_group, p.size, step, min(n_block, rows * columns), head),
         **{"R": rows, "C": channels, "M": out, "N": n, "c_block": c_block, "c_blocks": c_blocks},
         **{"n_block": n_block, "n_blocks": n_blocks, "m_block": m_block, "m_blocks": m_blocks, "units": units},
-        **{"line": rows * columns if merged else columns, "line_rows": 1 if merged else rows, "width": p.width},
+        **{"line": line_rows * line if merged else line, "line_rows": 1 if merged else line_rows, "width": p.width},
         **{"entries": entries, "at_planes": at_planes, "at_sums": at_sums, "at_pairs": at_pairs},
         "several": int(c_blocks > 1),
         **{"w_slot": p.w.slot, "w_offset": p.w.offset},
@@ -179,13 +189,13 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
         (p.w.slot,),
         (u_slot,),
     )
-    spec = lines.spec_of((dtype, mr, nv, phases, way(p.x, step), step), p.outs, p.epilogue)
+    spec = lines.spec_of((dtype, mr, nv, phases, way(p.x, step), step, depth <= SHORT), p.outs, p.epilogue)
     main = Call(
         _main_kernel(spec),
         params,
         groups * units * n_blocks * m_blocks,
         lines.aligned(at_pairs + mr * lanes * item),
-        flops / 60 + 100.0,
+        flops / 60 + groups * images * out * rows * columns * phases / 8 + 100.0,
         tuple(dict.fromkeys([p.x.slot, u_slot, *(o.slot for o in p.epilogue.operands)])),
         tuple(dict.fromkeys(o.slot for o in p.outs)),
         flops,
@@ -218,20 +228,55 @@ def _apart(p: Problem, target: Target) -> bool:
         _, nv = _tile(target, p.x.dtype, out, n)
         products = out * len(every) * padded(n, max(1, nv // 2) * lanes) / lanes
         copied = g.copies * (images // units * rows + g.ahead) * ceil(columns / lanes)
-        return units * (products + COPY * copied)
+        return units * (products + _copy_price(p.x, p.step[1]) * copied)
 
     return time(Geometry(every, h, columns, True)) < time(Geometry(every, h, columns))
 
 
+def _copy_price(x: Window, step: int) -> int:
+    """Half cycles of a core in which a vector of columns a step apart is copied; a multiply-add takes one."""
+    return 8 * (way(x, step) or 8)
+
+
+def _blocks(
+    extents: tuple[int, int, int],
+    n_counts: Pair,
+    m_counts: Pair,
+    tile: Pair,
+    product: float,
+    start: float,
+    copy: float,
+) -> Pair:
+    """Columns and rows of a block: what takes least time on few threads and on many.
+
+    Args:
+        extents: (groups and images, N, M).
+        n_counts, m_counts: how many blocks there must be at least along N and M, and how many there may be.
+        tile: what both are multiples of.
+        product, start, copy: half cycles for an output, for a block, and for a column that it copies.
+    """
+    batch, n, m = extents
+    best, result = float("inf"), (n, m)
+    for more_n in STEPS:
+        n_block = padded(ceil(n / min(n_counts[0] + more_n, max(n_counts))), tile[0])
+        for more_m in STEPS:
+            m_block = padded(ceil(m / min(m_counts[0] + more_m, max(m_counts))), tile[1])
+            count = batch * ceil(n / n_block) * ceil(m / m_block)
+            one = START + start + min(n_block, n) * (m_block * product + copy)
+            time = sum(threads * ceil(count / threads) * one for threads in THREADS)
+            if time < best:
+                best, result = time, (n_block, m_block)
+    return result
+
+
 def _merged(p: Problem) -> Problem:
     """Images as single lines, where one tap meets every element of them."""
-    (rows, columns), windows = p.result, [*p.epilogue.operands, *p.outs]
-    single = len(p.phases) == len(p.phases[0]) == 1 and p.phases[0][0][:2] == (0, 0)
-    whole = single and p.step == (1, 1) and p.size == p.result and p.x.strides[2] == columns * p.x.strides[3]
-    if not whole or any(w.strides[2] != (columns if w.strides[3] else 0) for w in windows):
+    rows, columns = p.result
+    single = all(len(taps) <= 1 for taps in p.phases) and all(tap[:2] == (0, 0) for taps in p.phases for tap in taps)
+    if not single or p.step != (1, 1) or p.size != p.result or p.x.strides[2] != columns * p.x.strides[3]:
         return p
     line = (1, rows * columns)
-    return replace(p, size=line, result=line, width=rows * columns)
+    return replace(p, size=line, result=line, lines=p.result)
 
 
 def _weight_order(p: Problem) -> str:
@@ -366,7 +411,7 @@ class _Weights(_Kernel):
 class _Main(_Kernel):
     def __init__(self, spec: lines.Spec, target: Target, name: str) -> None:
         super().__init__(spec, target, name)
-        _, self.mr, self.nv, self.phases, self.variant, self.step = spec.sizes
+        _, self.mr, self.nv, self.phases, self.variant, self.step, self.along = spec.sizes
         self.nr = self.nv * self.lanes
         self.widths = sorted({max(1, self.nv // 2), self.nv})
 
@@ -524,31 +569,43 @@ class _Main(_Kernel):
         tables = [e.gep("i64", scratch, e.mul(self.p("entries"), phase)) for phase in range(self.phases)]
         sums = e.gep("i8", scratch, self.p("at_sums"))
         ahead = e.bin("and", last, e.icmp("sge", depths[0], e.i64(AHEAD_STEPS)))
-        with e.loop(n, n_stop, nr, carry=[sums]) as column:
-            b = e.gep(self.element, planes, column.index)
-            columns = v.least(e, e.sub(n_stop, column.index), e.i64(nr))
+
+        def tile(row: Operand, column: Operand, left: Sequence[Operand], to: Operand) -> None:
+            b = e.gep(self.element, planes, column)
+            columns = v.least(e, e.sub(n_stop, column), e.i64(nr))
             narrow = e.icmp("sle", columns, e.i64(self.widths[0] * self.lanes))
+            rows = v.least(e, e.sub(m_stop, row), e.i64(mr))
+            place = Operand("i64", "%group"), Operand("i64", "%unit"), row, rows, column
+            with e.when(ahead):
+                self.call("ahead", Operand("ptr", "%params"), Operand("ptr", "%table"), *place)
+            for phase in range(self.phases):
+                part = e.gep(self.element, to, phase * mr * nr)
+                arguments = (left[phase], b, tables[phase], depths[phase], part, fresh)
+                if len(self.widths) == 1:
+                    self.call(f"micro{self.nv}", *arguments)
+                    continue
+                for nv, chosen in ((self.widths[0], narrow), (self.nv, v.invert(e, narrow))):
+                    with e.when(chosen):
+                        self.call(f"micro{nv}", *arguments)
+            with e.when(last):
+                self.call("write", Operand("ptr", "%params"), Operand("ptr", "%table"), scratch, to, *place, columns)
+
+        def below(left: Sequence[Operand]) -> list[Operand]:
+            return [e.gep(self.element, at, panel) for at, panel in zip(left, panels, strict=True)]
+
+        if self.along:
+            with e.loop(m, m_stop, mr, carry=[sums, *starts]) as row:
+                to, *left = row.carried
+                with e.loop(n, n_stop, nr, carry=[to]) as column:
+                    tile(row.index, column.index, left, column.carried[0])
+                    column.next = [e.gep(self.element, column.carried[0], c_step)]
+                row.next = [column.carried[0], *below(left)]
+            return
+        with e.loop(n, n_stop, nr, carry=[sums]) as column:
             with e.loop(m, m_stop, mr, carry=[column.carried[0], *starts]) as row:
                 to, *left = row.carried
-                rows = v.least(e, e.sub(m_stop, row.index), e.i64(mr))
-                place = Operand("i64", "%group"), Operand("i64", "%unit"), row.index, rows, column.index
-                with e.when(ahead):
-                    self.call("ahead", Operand("ptr", "%params"), Operand("ptr", "%table"), *place)
-                for phase in range(self.phases):
-                    tile = e.gep(self.element, to, phase * mr * nr)
-                    arguments = (left[phase], b, tables[phase], depths[phase], tile, fresh)
-                    if len(self.widths) == 1:
-                        self.call(f"micro{self.nv}", *arguments)
-                        continue
-                    for nv, chosen in ((self.widths[0], narrow), (self.nv, v.invert(e, narrow))):
-                        with e.when(chosen):
-                            self.call(f"micro{nv}", *arguments)
-                with e.when(last):
-                    self.call(
-                        "write", Operand("ptr", "%params"), Operand("ptr", "%table"), scratch, to, *place, columns
-                    )
-                row.next = [e.gep(self.element, to, c_step)]
-                row.next += [e.gep(self.element, at, panel) for at, panel in zip(left, panels, strict=True)]
+                tile(row.index, column.index, left, to)
+                row.next = [e.gep(self.element, to, c_step), *below(left)]
             column.next = [row.carried[0]]
 
     # ---- results
