@@ -100,13 +100,24 @@ class Geometry:
         return self.shifts + self.remainders
 
 
-# Columns farther apart are gathered one by one.
-MOST_STEP = 16
+# Columns farther apart are picked from so many vectors, or from squares of them, or gathered one by one.
+MOST_PICKED = 4
 
 
-def way(x: Window, step: int) -> int:
-    """How columns a step apart are read: so many adjacent vectors for one, or 0: gathered."""
-    return step if step <= MOST_STEP and x.strides[3] == 1 else 0
+def way(x: Window, step: int, shifts: Sequence[int], lanes: int) -> int:
+    """How columns a step apart are read: so many adjacent vectors for one; ``-n``: squares, turned in registers, for
+    n adjacent shifts at once; 0: gathered."""
+    adjacent = 0 < len(shifts) <= lanes and shifts[-1] - shifts[0] == len(shifts) - 1
+    if x.strides[3] != 1:
+        return 0
+    if step <= MOST_PICKED:
+        return step
+    return -len(shifts) if adjacent and 2 * len(shifts) >= step else 0
+
+
+def copy_price(way_: int, lanes: int) -> int:
+    """Half cycles of a core in which a vector is copied; a multiply-add takes one."""
+    return 8 * way_ if way_ > 0 else 8 * lanes // -way_ + 8 if way_ else 64
 
 
 class PlaneKernel(Parts):
@@ -136,6 +147,13 @@ class PlaneKernel(Parts):
         """All planes of every channel: ``count`` lines from output row ``row`` of image x on."""
         e = self.e
         first = e.add(e.mul(row, self.p("h")), self.p("low"))
+        if self.variant < 0:
+            column = self.param(self.p("shift_at"))
+            with e.loop(e.i64(0), self.p("remainders")) as remainder:
+                mine = e.add(first, self.param(e.add(self.p("remainder_at"), remainder.index)))
+                place = e.mul(remainder.index, self.p("plane"))
+                self.squares(x, mine, column, part, count, e.gep(self.element, to, place))
+            return
         with e.loop(e.i64(0), self.p("shifts")) as shift, e.loop(e.i64(0), self.p("remainders")) as remainder:
             column = self.param(e.add(self.p("shift_at"), shift.index))
             mine = e.add(first, self.param(e.add(self.p("remainder_at"), remainder.index)))
@@ -161,13 +179,7 @@ class PlaneKernel(Parts):
         come is asked for."""
         e, lanes = self.e, self.lanes
         columns, h = self.p("S"), self.p("h")
-
-        def turns(rows: Operand) -> Operand:
-            """Lines before ``rows`` rows are passed."""
-            positive = self.most(rows, e.i64(0))
-            return v.least(e, e.bin("udiv", e.sub(e.add(positive, h), 1), h), count)
-
-        begin, end = turns(e.sub(e.i64(0), row)), turns(e.sub(self.p("H"), row))
+        begin, end = self.turns(e.sub(e.i64(0), row), count), self.turns(e.sub(self.p("H"), row), count)
         begins, ends = part
         last = e.mul(e.bin("udiv", e.sub(e.sub(ends, begins), 1), e.i64(lanes)), lanes)
         zero = e.const(self.wide, 0)
@@ -206,6 +218,46 @@ class PlaneKernel(Parts):
                     e.store(zero, line.carried[0], 4)
                     line.next = [e.gep(self.element, line.carried[0], columns)]
             channel.next = [e.gep(self.stored, x_row, x_c), e.gep(self.element, plane, c_plane)]
+
+    def turns(self, rows: Operand, count: Operand) -> Operand:
+        """Lines, of ``count``, before ``rows`` rows are passed."""
+        e, h = self.e, self.p("h")
+        positive = self.most(rows, e.i64(0))
+        return v.least(e, e.bin("udiv", e.sub(e.add(positive, h), 1), h), count)
+
+    def squares(
+        self, x: Operand, row: Operand, column: Operand, part: tuple[Operand, Operand], count: Operand, to: Operand
+    ) -> None:
+        """``lines`` for adjacent shifts from ``column`` on: what a tap in each of them sees of an output lies in one
+        vector, so a square of vectors is turned."""
+        e, lanes, step = self.e, self.lanes, self.step
+        columns, h, kind = self.p("S"), self.p("h"), storage_type(self.dtype, self.lanes)
+        begin, end = self.turns(e.sub(e.i64(0), row), count), self.turns(e.sub(self.p("H"), row), count)
+        begins, ends = part
+        last = e.mul(e.bin("udiv", e.sub(e.sub(ends, begins), 1), e.i64(lanes)), lanes)
+        apart = e.mul(self.p("plane"), self.p("remainders"))
+        with e.loop(e.i64(0), Operand("i64", "%count"), carry=[x, to]) as channel:
+            source, plane = channel.carried
+            with e.loop(e.i64(0), e.add(last, 1), lanes) as chunk:
+                s = e.add(begins, e.sub(last, chunk.index))
+                first = e.add(e.mul(s, step), column)
+                narrow = e.cast("trunc", first, "i32")
+                with e.loop(e.i64(0), count, carry=[e.gep(self.element, plane, s)]) as line:
+                    exists = e.bin("and", e.icmp("sge", line.index, begin), e.icmp("slt", line.index, end))
+                    width = e.splat(e.cast("trunc", e.select(exists, self.p("W"), e.i64(0)), "i32"), lanes)
+                    start = e.mul(e.add(row, e.mul(line.index, h)), self.p("x_h"))
+                    start = e.gep(self.stored, source, e.add(start, first))
+                    rows = []
+                    for i in range(lanes):
+                        mask = e.icmp("ult", v.counting(e, e.add(narrow, i * step), lanes), width)
+                        raw = v.masked_load(e, kind, e.gep(self.stored, start, i * step), mask)
+                        rows.append(loaded(e, self.dtype, raw))
+                    place = line.carried[0]
+                    for value in v.transpose(e, rows)[: -self.variant]:
+                        e.store(value, place, 4)
+                        place = e.gep(self.element, place, apart)
+                    line.next = [e.gep(self.element, line.carried[0], columns)]
+            channel.next = [e.gep(self.stored, source, self.p("x_c")), e.gep(self.element, plane, self.p("c_plane"))]
 
     def reader(self, s: Operand, column: Operand) -> Callable[[Operand], Operand]:
         """How the elements for outputs ``s …`` are read from a row of x."""

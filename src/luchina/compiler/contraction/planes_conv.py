@@ -25,7 +25,7 @@ from luchina.compiler.contraction import lines
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.microkernel import LINE, multiply_add, prefetch
 from luchina.compiler.contraction.packing import loaded
-from luchina.compiler.contraction.planes import FLOATS, GEOMETRY, Geometry, PlaneKernel, Tap, way
+from luchina.compiler.contraction.planes import FLOATS, GEOMETRY, Geometry, PlaneKernel, Tap, copy_price, way
 from luchina.compiler.contraction.spec import ACCUMULATE
 from luchina.compiler.contraction.tiles import TILES, padded
 from luchina.compiler.ir import STORAGE_TYPE, Operand
@@ -40,7 +40,7 @@ Pair = tuple[int, int]
 CHAIN = 128
 
 # Planes and sums of a block lie in the second cache.
-PLANE_BYTES = 192 << 10
+PLANE_BYTES = 256 << 10
 SUM_BYTES = 192 << 10
 
 # Tiles of shorter sums are written before a prefetch would have come.
@@ -141,7 +141,12 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
         (nr, mr),
         (channels * sum(map(len, p.phases)) + WRITE * phases) / lanes,
         g.copies * (120 * c_blocks + 30 * channels),
-        g.copies * channels * (1 + g.ahead * columns / n) * _copy_price(p.x, step) * ceil(columns / lanes) / columns,
+        g.copies
+        * channels
+        * (1 + g.ahead * columns / n)
+        * copy_price(way(p.x, step, g.shifts, lanes), lanes)
+        * ceil(columns / lanes)
+        / columns,
     )
     n_blocks, m_blocks = ceil(n / n_block), ceil(out / m_block)
 
@@ -189,7 +194,9 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
         (p.w.slot,),
         (u_slot,),
     )
-    spec = lines.spec_of((dtype, mr, nv, phases, way(p.x, step), step, depth <= SHORT), p.outs, p.epilogue)
+    spec = lines.spec_of(
+        (dtype, mr, nv, phases, way(p.x, step, g.shifts, lanes), step, depth <= SHORT), p.outs, p.epilogue
+    )
     main = Call(
         _main_kernel(spec),
         params,
@@ -228,14 +235,10 @@ def _apart(p: Problem, target: Target) -> bool:
         _, nv = _tile(target, p.x.dtype, out, n)
         products = out * len(every) * padded(n, max(1, nv // 2) * lanes) / lanes
         copied = g.copies * (images // units * rows + g.ahead) * ceil(columns / lanes)
-        return units * (products + _copy_price(p.x, p.step[1]) * copied)
+        price = copy_price(way(p.x, p.step[1], g.shifts, lanes), lanes)
+        return units * (products + price * copied)
 
     return time(Geometry(every, h, columns, True)) < time(Geometry(every, h, columns))
-
-
-def _copy_price(x: Window, step: int) -> int:
-    """Half cycles of a core in which a vector of columns a step apart is copied; a multiply-add takes one."""
-    return 8 * (way(x, step) or 8)
 
 
 def _blocks(

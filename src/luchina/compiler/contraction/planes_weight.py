@@ -153,6 +153,9 @@ def weight(
     c_parts = min(ceil(wanted / (groups * parts * o_parts)), ceil(channels / together))
     c_part = min(channels, padded(ceil(channels / c_parts), together))
     c_parts = ceil(channels / c_part)
+    if 2 * groups * parts * c_parts * o_parts <= wanted and out >= 4 * nr:  # pixels are copied twice
+        o_part = padded(ceil(out / (2 * o_parts)), nr)
+        o_parts = ceil(out / o_part)
     c_block = min(c_block, c_part)
 
     image_plane = c_block * c_plane
@@ -183,7 +186,7 @@ def weight(
     read = len(epilogue.operands)
     spec = lines.spec_of((dtype, nv), flat[read:], Epilogue(epilogue.body, tuple(flat[:read])))
     sums = Call(
-        _sums_kernel((dtype, mr, nv, way(x, step[1]), step[1], len(windows))),
+        _sums_kernel((dtype, mr, nv, way(x, step[1], planes.shifts, lanes), step[1], len(windows))),
         params,
         groups * parts * c_parts * o_parts,
         scratch,
