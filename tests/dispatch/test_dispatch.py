@@ -143,6 +143,53 @@ def test_a_leaf_that_was_pending_becomes_memory():
     assert layer.bias.grad.tolist() == [2, 2, 2]
 
 
+def test_a_layer_is_called_by_compiled_code():
+    assert type(nn.Module.__dict__["__call__"]).__name__ == "instancemethod"
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x, *, factor=1):
+            if factor is None:
+                raise ValueError("my text")
+            return self.layer(x) * factor
+
+    class Bare(nn.Module):
+        def __init__(self):
+            pass
+
+        def forward(self, x):
+            return x
+
+    model, x = Scaled(), torch.ones(1, 2)
+    assert torch.equal(model(x, factor=2), model(x) * 2)
+    with pytest.raises(RuntimeError, match=r"\n  in layer 'layer' \(Linear.*, input \[1, 3\]"):
+        model(torch.ones(1, 3))
+    with pytest.raises(ValueError, match=r"^my text$"):
+        model(x, factor=None)
+    with pytest.raises(TypeError, match=r"missing 1 required positional argument: 'x'$"):
+        model()
+    with pytest.raises(AttributeError):
+        Bare()(x)
+    seen = []
+    handle = model.layer.register_forward_hook(lambda module, args, out: seen.append(out.shape))
+    model(x)
+    handle.remove()
+    model(x)
+    assert len(seen) == 1
+    for _ in range(3):
+        before = sys.getrefcount(model), sys.getrefcount(x), sys.getrefcount(ValueError)
+        for _ in range(100):
+            with pytest.raises(ValueError):
+                model(x, factor=None)
+            model(x)
+        gc.collect()
+        after = sys.getrefcount(model), sys.getrefcount(x), sys.getrefcount(ValueError)
+    assert all(abs(b - a) < 10 for a, b in zip(before, after)), (before, after)
+
+
 def test_numbers():
     x = torch.ones(2)
     for number in (2, 2.0, True, 0.5, 7, -1.5, 2**40):

@@ -21,9 +21,8 @@ class _GradMode:
         raise AssertionError("a mode says what it sets")
 
     def __enter__(self) -> Any:
-        self._before.append((mode.grad, mode.inference))
+        self._before.append(_now())
         self._set()
-        return None
 
     def __exit__(self, *exception: object) -> None:
         mode.grad, mode.inference = self._before.pop()
@@ -74,15 +73,20 @@ class no_grad(_GradMode):
         return self(function)
 
     def __init__(self, function: Any = None) -> None:
-        super().__init__()
+        self._before = []
 
-    def _set(self) -> None:
-        mode.grad = False
+    def __enter__(self) -> None:
+        now = mode.__dict__  # of this thread: one look-up instead of three
+        self._before.append((now["grad"], now["inference"]))
+        now["grad"] = self._wanted
 
     def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
-        if mode.grad and program.pending_count() > UPDATE_LIMIT:
+        now = mode.__dict__
+        now["grad"], now["inference"] = self._before.pop()
+        if now["grad"] and program.pending_count() > UPDATE_LIMIT:
             program.realize(())
+
+    _wanted = False
 
 
 UPDATE_LIMIT = 64  # storages pending at the end of a no_grad block from which on it runs what is recorded
@@ -91,8 +95,7 @@ UPDATE_LIMIT = 64  # storages pending at the end of a no_grad block from which o
 class enable_grad(no_grad):
     """Gradients are recorded inside, also within ``no_grad``."""
 
-    def _set(self) -> None:
-        mode.grad = True
+    _wanted = True
 
 
 class inference_mode(_GradMode):

@@ -92,7 +92,7 @@ class Executable:
         )
         self._floats = (ctypes.c_double * (len(layout.places) // 3))()
         self._integers = (ctypes.c_int64 * len(self._floats)).from_buffer(self._floats)
-        self._plan = Plan(
+        self.plan = Plan(
             **layout._asdict(),
             numbers=ctypes.addressof(self._floats),
             calls=self._program.address,
@@ -109,11 +109,11 @@ class Executable:
         """
         if self.profiling:
             return self.run_by_python(inputs, scalars)
-        return execute(self._plan, list(inputs), list(scalars))
+        return execute(self.plan, list(inputs), list(scalars))
 
     def run_by_python(self, inputs: Sequence[Buffer], scalars: Sequence[float | int]) -> list[Buffer]:
         """``run``, which also takes the kernels' times if it is asked to."""
-        plan = self._plan
+        plan = self.plan
         table = [0] * plan.slots
         made = [allocate(nbytes) for nbytes in plan.outputs[1::2]]
         for slot, buffer in zip(plan.outputs[::2], made):

@@ -12,9 +12,12 @@ _OBJECTS = (
     "Buffer", "one", "getrefcount", "own_memory", "show_one", "numbers_of",
     "allocate", "arena", "run", "threads", "lock", "_pool", "acquire", "release", "address", "stride",
     "record", "gradient", "with_attrs", "TensorHooks", "_grad", "wrap_value", "accumulate",
-    "pool_of", "list", "memory", "pool", "_in_use", "_pooled", "_peak", "POOL_LIMIT",
+    "_hooked", "forward", "pool_of", "list", "memory", "pool", "_in_use", "_pooled", "_peak", "POOL_LIMIT",
+    "Pack", "program_lock", "observers", "present", "accelerators", "programs", "epochs", "statistics", "runs",
+    "NoMemory", "updates", "leaving", "counted", "touched", "consumed", "walked", "finish", "settle",
+    "gather", "signature", "execute", "fill",
 )  # fmt: skip
-OWN = ("twin", "memo", "learn", "laid", "free")
+OWN = ("twin", "memo", "learn", "laid", "free", "hooks", "failed")
 """What differs from one function to another."""
 CONTEXT = {name: i for i, name in enumerate((*_OBJECTS, *OWN))}
 """Where a function finds what it is given, in the tuple that it is bound to."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from luchina.compiler.ir import module
-from luchina.dispatch import call, memory, parts, run, step
+from luchina.dispatch import call, layer, memory, parts, realize, run, step
 from luchina.dispatch.context import CONTEXT
 from luchina.dispatch.writer import ObjectEmitter
 
@@ -35,5 +35,6 @@ _FUNCTIONS = (
     *(parts.new, parts.value, parts.number, parts.shown, parts.viewed, parts.watch, parts.key),
     *(call.call, call.record, call.wrap),
     *(step.own, step.ready, step.show, step.reached, step.accumulate, memory.allocate, memory.release),
-    *(run.gather, run.signature, run.execute, run.fill),
+    layer.layer,
+    *(run.gather, run.signature, run.execute, run.fill, realize.realize),
 )

@@ -35,6 +35,7 @@ COMPILE_AFTER = 4
 
 _functions: list[tuple[Exchangeable, calls.Call]] = []
 _methods: list[tuple[str, calls.Call]] = []
+_layers: list[tuple[type, dict[str, Any]]] = []
 installed = False
 
 
@@ -51,6 +52,21 @@ def method(name: str, call: calls.Call) -> Any:
     """The same as a method of ``Tensor``."""
     _methods.append((name, call))
     return call.python
+
+
+def layers(cls: type, hooks: Any, failed: Callable[..., None]) -> None:
+    """``__call__`` of a class of layers: ``forward`` as long as ``hooks`` are empty and the layer has none of its own;
+    ``failed(error, layer, args)`` is told of errors."""
+    _layers.append((cls, {"hooks": hooks, "failed": failed}))
+    if installed:
+        _install_layers()
+
+
+def _install_layers() -> None:
+    for cls, given in _layers:
+        made = objects.function("__call__", _addresses["layer"], _context(cls.__call__, **given), cls.__call__.__doc__)
+        setattr(cls, "__call__", objects.method(made))
+    _layers.clear()
 
 
 # ---- the code
@@ -144,14 +160,26 @@ def _shared() -> dict[str, Any]:
         "pool_of": threads.pool,
         "memory": vars(buffers),
         "pool": buffers._pool,
+        "Pack": value.Pack,
+        "program_lock": program._lock,
+        "observers": program.observers,
+        "present": program.present,
+        "programs": program._programs,
+        "epochs": value._epochs,
+        "statistics": program.statistics,
+        "NoMemory": program.NoMemory,
+        "gather": program.gather,
+        "signature": program.signature,
+        "execute": build.execute,
+        "fill": program.fill,
     }
     given |= {each.__name__: each for each in (object, int, float, bool, str, tuple, list)}
     given |= {str(each): each for each in (None, True, False)}
     return given
 
 
-def _context(twin: Callable[..., Any], call: calls.Call | None = None) -> tuple:
-    given = _shared() | {"twin": twin}
+def _context(twin: Callable[..., Any], call: calls.Call | None = None, **own: Any) -> tuple:
+    given = _shared() | {"twin": twin} | own
     if call is not None:
         given |= {"memo": call.memo, "learn": call.learn, "laid": call.laid, "free": call.free}
     return tuple([given.get(name, name) for name in context.CONTEXT])  # what is not an object is a name
@@ -178,6 +206,7 @@ def install() -> bool:
     for name, call in _methods:
         if face.Tensor.__dict__[name] is call.python:  # else another method took its place
             setattr(face.Tensor, name, objects.method(_compiled(call)))
+    _install_layers()
     record = objects.function("record", _addresses["record"], _context(value.Op.record))
     setattr(value.Op, "__call__", objects.method(record))
     value.record.exchange(record)
@@ -185,6 +214,7 @@ def install() -> bool:
     places = {"wrap": face.wrap_value, "own": update.own, "show": update.show}
     places |= {"ready": update.ready, "reached": remembered.reached, "accumulate": remembered.accumulate}
     places |= {"gather": program.gather, "signature": program.signature, "fill": program.fill}
+    places |= {"realize": program.realize}
     if not buffers.GUARDED:
         places |= {"allocate": buffers.allocate, "execute": build.execute}
         release = objects.function("__del__", _addresses["release"], _context(buffers.Buffer.__del__))

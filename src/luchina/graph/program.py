@@ -32,12 +32,14 @@ A_GRADIENT = 3  # holders of a gradient, at the most: itself, its sum with an ol
 
 
 class Program(NamedTuple):
-    """A compiled program, and which of the epoch's leaves it reads: memory, numbers, packs of both."""
+    """A compiled program, and which of the epoch's leaves it reads: memory, numbers, packs of both. ``plan`` is its
+    executable's, where running it is all there is to do."""
 
     executable: Any  # of ``compiler.build``, or ``Parts`` of several devices
     buffers: tuple[int, ...]
     scalars: tuple[int, ...]
     packs: tuple[int, ...] = ()
+    plan: Any = None
 
 
 class Run(NamedTuple):
@@ -89,10 +91,13 @@ def pending_count() -> int:
     return len(recording.watched)
 
 
-def realize(values: Iterable[Value]) -> None:
+def _realize_all(values: Iterable[Value]) -> None:
     """Compute ``values`` and whatever else is pending and alive."""
     with _lock:
         _realize(values)
+
+
+realize = Exchangeable(_realize_all)  # until ``luchina.dispatch`` has compiled it
 
 
 def _realize(values: Iterable[Value]) -> None:
@@ -383,6 +388,7 @@ def _lowered(targets: list[Value], updates: Sequence[Update]) -> Program | None:
         tuple(numbers[v] for v in leaves if v.number is None),
         tuple(numbers[v] for v in leaves if v.number is not None),
         tuple(numbers[update.value.inputs[0]] for update in updates),
+        None if profiling else getattr(executable, "plan", None),
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
 from typing import Any, Self
 
 import luchina
+from luchina.dispatch import install as install_calls
 from luchina.nn.modules import state
 from luchina.nn.modules.hooks import GradientGates, RemovableHandle
 from luchina.nn.parameter import Buffer, Parameter, _typename
@@ -178,8 +180,8 @@ class Module:
             if self._hooked or _global_hooks:
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-            _name_layer(error, self, args)
+        except Exception as error:
+            _name_layer(error, self, args, error.__traceback__ and error.__traceback__.tb_next)
             raise
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -647,21 +649,31 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool]:
 # ---- errors that name the layer
 
 
-def _name_layer(error: Any, module: Module, args: tuple[Any, ...]) -> None:
+_NAMED: Any = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+
+
+def _failed(error: Any, module: Module, args: tuple[Any, ...]) -> None:
+    _name_layer(error, module, args, error.__traceback__)
+
+
+install_calls.layers(Module, _global_hooks, _failed)
+
+
+def _name_layer(error: Any, module: Module, args: tuple[Any, ...], trace: TracebackType | None) -> None:
     """Add the failing layer's path, class and input to the message of an error that luchina raised.
 
     The innermost call notes the layer; as the error climbs, each enclosing module rewrites the path as seen from it.
-    An error that the user's own ``forward`` raised keeps its message.
+    An error that the user's own ``forward`` raised keeps its message. ``trace`` is what ran in ``forward``: nothing, if
+    the arguments did not fit its signature, which Python's text says.
     """
+    if not isinstance(error, _NAMED):
+        return
     noted = getattr(error, "_luchina_layer", None)
     if noted is None:
         if isinstance(error, NotImplementedError) or len(error.args) != 1 or not isinstance(error.args[0], str):
             return
-        frames = list(traceback.walk_tb(error.__traceback__))
-        if not frames[-1][0].f_globals.get("__name__", "").startswith("luchina"):
-            return
-        # One frame only is __call__ itself: the arguments did not fit forward's signature, which Python's text says.
-        if len(frames) == 1:
+        frames = list(traceback.walk_tb(trace))
+        if not frames or not frames[-1][0].f_globals.get("__name__", "").startswith("luchina"):
             return
         inputs = ", ".join(_describe(arg) for arg in args if isinstance(arg, luchina.Tensor))
         what = f"{module._get_name()}({module.extra_repr()})" if not module._modules else f"{module._get_name()}"
