@@ -10,7 +10,8 @@ The caller takes from the front and workers from the back. So a thread mostly fi
 the call before: with all from the front, who came first decided, and a training step took a third longer whenever the
 two happened to take turns.
 
-A worker that finds nothing spins for ``SPIN_NANOSECONDS``, then waits on a condition variable.
+A worker that finds nothing spins for ``SPIN_NANOSECONDS``, after a while offering its core to others, then waits on a
+condition variable.
 
 Before it wakes workers, the calling thread forbids them the core that it runs on itself. Otherwise the system may start
 a worker there, behind a caller that never pauses, while another core idles: Linux does so in virtual machines, where a
@@ -24,6 +25,7 @@ import functools
 from luchina.compiler.kernel import Kernel, kernel_name
 from luchina.compiler.target import Target, host
 
+EAGER_NANOSECONDS = 20_000
 SPIN_NANOSECONDS = 400_000  # as long as Python takes to record what runs next; to wake a sleeper costs 10 µs or more
 
 # The pool's shared memory; what different threads write lies 128 bytes apart.
@@ -169,7 +171,7 @@ idle:
   %start = call i64 @now()
   br label %spin
 spin:
-  %turn = phi i64 [ 0, %idle ], [ %next, %pause ], [ %next, %clock ]
+  %turn = phi i64 [ 0, %idle ], [ %next, %pause ], [ %next, %patient ], [ %next, %lend ]
   %stop = load atomic i64, ptr %stop.at seq_cst, align 8
   %stopped = icmp ne i64 %stop, 0
   br i1 %stopped, label %end, label %look
@@ -189,8 +191,15 @@ pause:
 clock:
   %now = call i64 @now()
   %waited = sub i64 %now, %start
-  %tired = icmp ugt i64 %waited, $SPIN
-  br i1 %tired, label %sleep, label %spin
+  %tired = icmp ugt i64 %waited, $SPIN_NANOSECONDS
+  br i1 %tired, label %sleep, label %patient
+patient:
+  %eager = icmp ult i64 %waited, $EAGER_NANOSECONDS
+  br i1 %eager, label %spin, label %lend
+lend:
+  ; Whoever else wants this core may have it.
+  %lent = call i32 @sched_yield()
+  br label %spin
 sleep:
   %locked = call i32 @pthread_mutex_lock(ptr %mutex)
   %others = atomicrmw add ptr %sleepers.at, i64 1 seq_cst
@@ -393,7 +402,7 @@ def text(target: Target) -> str:
     pause = _PAUSE[target.arch]
     declaration = pause.replace("i32 1", "i32")
     values = {name: str(value) for name, value in globals().items() if name.isupper() and isinstance(value, int)}
-    values |= {"CLOCK": "6" if "apple" in target.triple else "1", "SPIN": str(SPIN_NANOSECONDS)}
+    values |= {"CLOCK": "6" if "apple" in target.triple else "1"}
     body = Template(_TEXT + (_KEEP_OFF if "linux" in target.triple else _NO_AFFINITY)).substitute(values)
     body = body.replace("llvm.PAUSE_DECLARATION", declaration).replace("llvm.PAUSE_CALL", pause)
     return f'target triple = "{target.triple}"\n{body}'
