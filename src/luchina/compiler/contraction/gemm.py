@@ -45,13 +45,12 @@ def dot(
     b_batch, b_k, b_n = b.strides
     _, nv = tiles.choose_tile(target, a.dtype, m, n)
     nr = nv * target.lanes(ACCUMULATE[a.dtype])
-    a_direct = n <= DIRECT_A_PANELS * nr
     near = b_k * ITEMSIZE[b.dtype] <= DIRECT_B_APART
     b_direct = b_n == 1 and (m <= DIRECT_B_ROWS or n * k <= DIRECT_B_ELEMENTS or near)
     problem = plan.Problem(
         dtype=a.dtype,
         extents=(batch, m, n, k),
-        a_mode=_mode_of_a(a, a_direct),
+        a_mode=_mode_of_a(a, n <= DIRECT_A_PANELS * nr),
         b_mode="direct" if b_direct else _packing(b_n, b_k),
         a={"slot": a.slot, "offset": a.offset, "batch": a_batch, "x": a_m, "k": a_k},
         b={"slot": b.slot, "offset": b.offset, "batch": b_batch, "x": b_n, "k": b_k},
@@ -62,20 +61,20 @@ def dot(
     return plan.calls(problem, target, temporary)
 
 
-# Packing pays from so many uses of an element on, and for rows so many bytes apart that they crowd the caches' sets;
-# what fits the first cache is read where it lies.
+# Packing pays from so many uses of an element on, and for rows of B so many bytes apart that they crowd the caches'
+# sets; what fits the first cache is read where it lies.
 DIRECT_A_PANELS = 16
 DIRECT_B_ROWS = 32
 DIRECT_B_APART = 3584
 DIRECT_B_ELEMENTS = 4096
 
 
-def _mode_of_a(a: Window, direct: bool) -> str:
-    """What is narrower than its sums is widened once, not wherever it is used."""
+def _mode_of_a(a: Window, few_uses: bool) -> str:
+    """Rows along k are read where they lie, or widened once a block where they are narrower than the sums."""
     _, m, k = a.strides
-    if direct and ACCUMULATE[a.dtype] == a.dtype:
-        return "direct"
-    return "row" if direct and k == 1 else _packing(m, k)
+    if ACCUMULATE[a.dtype] != a.dtype:
+        return "row" if k == 1 else _packing(m, k)
+    return "direct" if k == 1 or few_uses else _packing(m, k)
 
 
 def _packing(x_stride: int, k_stride: int) -> str:
