@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from tests.compiler.test_build import check, data, graphs, run
 
-from luchina.compiler import build
+from luchina.compiler import build, planner, planner
 from luchina.compiler import prims as P
 from luchina.compiler import recompute as module
 
@@ -79,7 +79,7 @@ def test_random_graphs(small_part):
 
 def test_a_small_program_is_planned_once(monkeypatch):
     planned = []
-    scheduler = build.Scheduler
-    monkeypatch.setattr(build, "Scheduler", lambda *a: planned.append(scheduler(*a)) or planned[-1])
+    scheduler = planner.Scheduler
+    monkeypatch.setattr(planner, "Scheduler", lambda *a: planned.append(scheduler(*a)) or planned[-1])
     build.compile(network())
     assert len(planned) == 1

@@ -20,11 +20,12 @@ So a chain of 16-bit operations is computed in float32 and rounded once, by ``st
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, element_of, vector
+from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, element_of, lanes_of, vector
 from luchina.compiler.prims import COMPARE, FLOATS
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def from_storage(e: Emitter, dtype: str, raw: Operand) -> Operand:
         return e.cast("fpext", raw, "float")
     if dtype == "bfloat16":
         wide = e.cast("zext", raw, "i32")
-        return e.cast("bitcast", e.bin("shl", wide, e.const(wide.type, 16)), "float")
+        return _exact(e, e.cast("bitcast", e.bin("shl", wide, e.const(wide.type, 16)), "float"))
     if dtype == "bool":
         return e.icmp("ne", raw, e.const(raw.type, 0))
     return raw
@@ -131,8 +132,7 @@ def to_storage(e: Emitter, dtype: str, value: Operand) -> Operand:
     if dtype == "float16":
         return e.cast("fptrunc", value, "half")
     if dtype == "bfloat16":
-        rounded = _bfloat16_bits(e, value)
-        return e.cast("trunc", e.bin("lshr", rounded, e.const(rounded.type, 16)), "i16")
+        return _upper_halves(e, _bfloat16_bits(e, value))
     if dtype == "bool":
         return e.cast("zext", value, "i8")
     return value
@@ -148,14 +148,45 @@ def store_value(e: Emitter, dtype: str, value: Operand, pointer: Operand) -> Non
     e.store(to_storage(e, dtype, value), pointer, ITEMSIZE[dtype])
 
 
+def _exact(e: Emitter, value: Operand) -> Operand:
+    """The value, which from now on is known to be a bfloat16's."""
+    e.exact.add(value.text)
+    return value
+
+
+def is_exact(e: Emitter, value: Operand) -> bool:
+    """Whether a float32 register value is known to be one that a bfloat16 holds: it was loaded or rounded as one."""
+    if value.text in e.exact:
+        return True
+    number = re.search("0x([0-9A-F]{16})", value.text) if _is_constant(value) else None
+    return number is not None and int(number[1], 16) % (1 << 45) == 0  # a double's mantissa has 45 bits more
+
+
 def _bfloat16_bits(e: Emitter, value: Operand) -> Operand:
     """float32 → i32 whose upper half is the nearest bfloat16 (the lower half is garbage)."""
     bits = e.cast("bitcast", value, "i32")
-    odd = e.bin("and", e.bin("lshr", bits, e.const(bits.type, 16)), e.const(bits.type, 1))
-    rounded = e.add(e.add(bits, 0x7FFF), odd)
+    if is_exact(e, value):
+        return bits
+    odd = e.icmp("ne", e.bin("and", bits, e.const(bits.type, 0x10000)), e.const(bits.type, 0))
+    rounded = e.select(odd, e.add(bits, 0x8000), e.add(bits, 0x7FFF))
+    if value.text in e.clean:
+        return rounded
     # Adding could carry a NaN's mantissa over into an infinity: quiet it instead.
     quiet = e.bin("or", bits, e.const(bits.type, 0x400000))
     return e.select(e.fcmp("uno", value, value), quiet, rounded)
+
+
+def _upper_halves(e: Emitter, bits: Operand) -> Operand:
+    """The upper 16 bits of every i32 lane."""
+    lanes = lanes_of(bits.type)
+    if lanes < WIDE_LANES:
+        return e.cast("trunc", e.bin("lshr", bits, e.const(bits.type, 16)), "i16")
+    halves = e.inst(vector("i16", 2 * lanes), f"bitcast {bits} to {vector('i16', 2 * lanes)}")
+    order = ", ".join(f"i32 {2 * lane + 1}" for lane in range(lanes))
+    return e.inst(vector("i16", lanes), f"shufflevector {halves}, {halves.type} poison, <{lanes} x i32> <{order}>")
+
+
+WIDE_LANES = 32  # a pair of 512-bit vectors: their halves are picked by one instruction
 
 
 def round_to(e: Emitter, dtype: str, value: Operand) -> Operand:
@@ -163,8 +194,10 @@ def round_to(e: Emitter, dtype: str, value: Operand) -> Operand:
     if dtype == "float16":
         return e.cast("fpext", e.cast("fptrunc", value, "half"), "float")
     if dtype == "bfloat16":
+        if is_exact(e, value):
+            return value
         bits = _bfloat16_bits(e, value)
-        return e.cast("bitcast", e.bin("and", bits, e.const(bits.type, 0xFFFF0000)), "float")
+        return _exact(e, e.cast("bitcast", e.bin("and", bits, e.const(bits.type, 0xFFFF0000)), "float"))
     return value
 
 
@@ -197,6 +230,23 @@ def emit(
 
 def emit_op(e: Emitter, target: Target, op: str, dtype: str, *args: Operand) -> Operand:
     """One pointwise primitive on register values; ``dtype`` is that of its (last) operand."""
+    result = _emit_op(e, target, op, dtype, *args)
+    if dtype == "bfloat16":
+        if op in _CHOOSING and all(is_exact(e, a) for a in args[-2:]):
+            e.exact.add(result.text)
+        elif op in _ARITHMETIC and target.vector_bits and all(a.text in e.clean or is_exact(e, a) for a in args):
+            e.clean.add(result.text)
+    return result
+
+
+# What these give is one of their (last two) operands, or its negative.
+_CHOOSING = frozenset({"where", "maximum", "minimum", "neg", "abs"})
+
+# A processor gives an operand's NaN, or one of its own whose lower bits are 0. (Cards have others.)
+_ARITHMETIC = frozenset({"add", "sub", "mul", "div", "sqrt"})
+
+
+def _emit_op(e: Emitter, target: Target, op: str, dtype: str, *args: Operand) -> Operand:
     if op == "where":
         return e.select(*args)
     is_float = dtype in FLOATS

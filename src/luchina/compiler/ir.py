@@ -79,6 +79,8 @@ class Emitter:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.declarations: dict[str, str] = {}
+        self.exact: set[str] = set()  # values that a bfloat16 holds without rounding
+        self.clean: set[str] = set()  # values that are no NaN, or one whose lower 16 bits are 0
         self.block = "entry"
         self._count = 0
 

@@ -14,7 +14,16 @@ from luchina.compiler import body
 from luchina.compiler.accumulators import CHUNK, Accumulator, accumulator
 from luchina.compiler.body import ITEMSIZE, from_storage, register_type, storage_type, to_storage
 from luchina.compiler.ir import Emitter, Operand, lanes_of, mangle, module
-from luchina.compiler.loopspec import HEADER, SLACK, LoopSpec, choose_lanes, is_full, phases_of, register_bytes
+from luchina.compiler.loopspec import (
+    HEADER,
+    SLACK,
+    LoopSpec,
+    choose_lanes,
+    is_full,
+    phases_of,
+    register_bytes,
+    uniform_of,
+)
 
 if TYPE_CHECKING:
     from luchina.compiler.target import Target
@@ -64,10 +73,14 @@ class Writer:
         self.lanes = choose_lanes(spec, target)
         self.full = is_full(spec)
         self.phase = phases_of(spec, self.full)
+        self.uniform = uniform_of(spec)
         self.masks = target.name == "avx512"
         self.masked_tail = self.masks and not any(a.kind == "store" and a.vector in "2s" for a in spec.accesses)
         self.types = [i.dtype for i in spec.program]
         self.scratch: dict[int, Operand] = {}
+        self.once: dict[int, Operand] = {}  # values that are the same for the whole kernel
+        self.spread: dict[int, Operand] = {}  # these in every lane
+        self.splats: dict[tuple[str, int], Operand] = {}
 
     # ---- parameters
 
@@ -163,6 +176,7 @@ class Writer:
         e, spec = self.e, self.spec
         self.read_params()
         lo, hi = Operand("i64", "%lo"), Operand("i64", "%hi")
+        self.compute_once()
         first = e.mul(lo, self.per_block)
         last = self.minimum(e.mul(hi, self.per_block), self.items)
         row_axes = list(range(spec.outer if spec.along == "inner" else spec.outer - 1))
@@ -200,6 +214,16 @@ class Writer:
                 following[i] = e.select(wraps, e.i64(0), raised)
                 step = e.cast("zext", wraps, "i64")
             items.next = following
+
+    def compute_once(self) -> None:
+        """What is one value for the whole kernel, before its loops."""
+        positions = {(a, 0): forms[0].constant for a, forms in enumerate(self.forms)}
+        same = [i for i, uniform in enumerate(self.uniform) if uniform]
+        self.compute(same, self.once, positions, Group(1))
+        for ins, uniform in zip(self.spec.program, self.uniform):
+            for a in () if uniform else ins.args:
+                if self.uniform[a] and self.spec.program[a].op != "const" and self.lanes > 1:
+                    self.spread[a] = self.e.splat(self.once[a], self.lanes)
 
     def minimum(self, a: Operand, b: Operand) -> Operand:
         return self.e.intrinsic("smin", a, b)
@@ -249,13 +273,15 @@ class Writer:
     def write_group(self, positions: Positions, group: Group) -> None:
         """Everything for one row (or ``group.lanes`` rows): row-level code, phases, row-level stores."""
         spec = self.spec
-        values: dict[int, Operand] = {}
+        values = dict(self.once)
         self.kept: set[int] = set()
         program = spec.program
         last = max(self.phase, default=0)
         for phase in range(last + 1):
             row = [
-                i for i, ins in enumerate(program) if not self.full[i] and self.phase[i] == phase and ins.op != "store"
+                i
+                for i, ins in enumerate(program)
+                if not self.full[i] and self.phase[i] == phase and ins.op != "store" and not self.uniform[i]
             ]
             self.compute([i for i in row if not program[i].op.startswith("reduce.")], values, positions, group)
             actions = [
@@ -402,7 +428,7 @@ class Writer:
 
     def widen(self, users: list[int], values: dict[int, Operand], lanes: int) -> None:
         """Splat the row-level values that a loop over vectors will use, before it begins."""
-        self.splats: dict[tuple[str, int], Operand] = {}
+        self.splats = {}
         if lanes == 1:
             return
         for i in users:
@@ -411,7 +437,9 @@ class Writer:
                 continue
             for a in args:
                 value = values.get(a)
-                if value is not None and self.spec.program[a].op != "const" and lanes_of(value.type) == 1:
+                if self.uniform[a]:
+                    continue
+                if value is not None and lanes_of(value.type) == 1:
                     key = (value.text, lanes)
                     if key not in self.splats:
                         self.splats[key] = self.e.splat(value, lanes)
@@ -424,7 +452,9 @@ class Writer:
         value = values[index]
         if lanes_of(value.type) == lanes:
             return value
-        splat = self.splats.get((value.text, lanes)) if hasattr(self, "splats") else None
+        if index in self.spread and lanes == self.lanes:
+            return self.spread[index]
+        splat = self.splats.get((value.text, lanes))
         return splat or self.e.splat(value, lanes)
 
     def compute(self, indices: list[int], values: dict[int, Operand], positions: Positions, group: Group) -> None:

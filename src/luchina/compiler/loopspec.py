@@ -38,6 +38,7 @@ class Access(NamedTuple):
     inner: bool  # varies along the inner axes
     masks: tuple[str, ...] = ()  # bounds to respect, each with its class along the vector axis
     indexed: bool = False  # an index value times a row stride is added
+    uniform: bool = False  # one element for the whole kernel
 
 
 class LoopSpec(NamedTuple):
@@ -80,6 +81,19 @@ def is_full(spec: LoopSpec) -> list[bool]:
     return full
 
 
+def uniform_of(spec: LoopSpec) -> list[bool]:
+    """For each instruction, whether its value is one for the whole kernel."""
+    uniform: list[bool] = []
+    for op, _, args, attrs in spec.program:
+        if op == "load":
+            uniform.append(spec.accesses[attrs[0]].uniform)
+        elif op in ("index", "mask", "store") or op.startswith("reduce."):
+            uniform.append(False)
+        else:
+            uniform.append(all(uniform[a] for a in args))
+    return uniform
+
+
 def phases_of(spec: LoopSpec, full: list[bool]) -> list[int]:
     """For each instruction, the visit to the inner axes in which it first can be computed."""
     phase: list[int] = []
@@ -117,10 +131,11 @@ def choose_lanes(spec: LoopSpec, target: Target) -> int:
     """Lanes of a kernel: two machine vectors of its widest type; one for a long program or scattered access."""
     if not target.vector_bits:
         return 1  # a lane is a work item
-    values = [i for i in spec.program if i.op not in ("const", "store")]
+    varying = [i for i, same in zip(spec.program, uniform_of(spec)) if not same]
+    values = [i for i in varying if i.op not in ("const", "store")]
     widest = max((ITEMSIZE[i.dtype] if i.dtype not in ("float16", "bfloat16") else 4 for i in values), default=4)
     native = min(max(target.vector_bits // 8 // widest, 2), 32)  # beyond 64 lanes code only gets longer
-    long = sum(COST.get(i.op, 1) for i in spec.program) > 20
+    long = sum(COST.get(i.op, 1) for i in varying) > 20
     scattered = any("s" in a.vector for a in spec.accesses)
     if long or scattered:
         return native

@@ -286,6 +286,7 @@ class LoopBuilder:
         axes.arrange()
         vector_axis = len(axes.extents) - 1 if axes.along == "inner" else axes.outer - 1
         arranged = iter(axes.forms)
+        several = prod(axes.extents) > 1
         accesses: list[Access] = []
         records: list[int] = []
         for operand in operands:
@@ -297,6 +298,7 @@ class LoopBuilder:
                 lane_class = "1"
             every = [coefficients, *(m[0] for m in masks)]
             is_inner = any(any(c[axes.outer :]) for c in every)
+            indexed = operand.index_stride is not None
             accesses.append(
                 Access(
                     operand.kind,
@@ -304,7 +306,8 @@ class LoopBuilder:
                     lane_class,
                     is_inner,
                     tuple(_class(m[0][vector_axis], "mask") for m in masks),
-                    operand.index_stride is not None,
+                    indexed,
+                    operand.kind == "load" and several and not masks and not indexed and not any(coefficients),
                 )
             )
             records += [operand.storage.slot if operand.storage else 0, operand.row[0], *coefficients]

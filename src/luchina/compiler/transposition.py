@@ -90,7 +90,7 @@ def emit(size: int, outer: int, target: Target, name: str) -> str:
     """Text of the module. A square's rows lie along the axis that is read, its columns along the written one."""
     e = Emitter()
     element = CARRIERS[size]
-    lanes = target.vector_bits // (8 * max(size, 4))  # of 16 bits in halves of vectors: as many as registers
+    lanes = target.vector_bits // (8 * size)
 
     def param(at: int) -> Operand:
         return e.load("i64", e.gep("i64", Operand("ptr", "%params"), at), 8)
@@ -130,24 +130,22 @@ def emit(size: int, outer: int, target: Target, name: str) -> str:
     return module([e.function(name)], e.declarations, target.triple)
 
 
-def turn_by_halves(e: Emitter, rows: list[Operand]) -> list[Operand]:
-    """Columns of a square of vectors: for each power of two, rows so far apart exchange blocks of so many lanes."""
+def turn_pairs(e: Emitter, rows: list[Operand]) -> list[Operand]:
+    """Columns of a square of 16-bit elements: neighbouring rows are joined to rows of 32-bit pairs, half the columns in
+    each, which make two squares of pairs."""
     lanes, wide = len(rows), rows[0].type
-    step = 1
-    while step < lanes:
-        upper = [bool(lane & step) for lane in range(lanes)]
-        low = [lanes + lane - step if up else lane for lane, up in enumerate(upper)]
-        high = [lanes + lane if up else lane + step for lane, up in enumerate(upper)]
-        orders = [", ".join(f"i32 {i}" for i in order) for order in (low, high)]
-        rows = list(rows)
-        for i in range(lanes):
-            if not i & step:
-                pair = f"{rows[i]}, {rows[i + step]}"
-                rows[i], rows[i + step] = (
-                    e.inst(wide, f"shufflevector {pair}, <{lanes} x i32> <{order}>") for order in orders
-                )
-        step *= 2
-    return rows
+    pairs = vector("i32", lanes // 2)
+    columns: list[Operand] = [rows[0]] * lanes
+    for upper in (0, 4):
+        taken = [chunk + upper + i for chunk in range(0, lanes, 8) for i in range(4)]  # as one instruction takes them
+        order = ", ".join(f"i32 {i}, i32 {lanes + i}" for i in taken)
+        joined = []
+        for a, b in zip(rows[::2], rows[1::2]):
+            mixed = e.inst(wide, f"shufflevector {a}, {b}, <{lanes} x i32> <{order}>")
+            joined.append(e.inst(pairs, f"bitcast {mixed} to {pairs}"))
+        for column, pair in zip(taken, v.transpose(e, joined)):
+            columns[column] = e.inst(wide, f"bitcast {pair} to {wide}")
+    return columns
 
 
 class _Square:
@@ -168,7 +166,7 @@ class _Square:
                     step = e.select(e.icmp("sgt", rows, e.i64(i)), step, e.i64(0))
                 read = e.gep(self.element, read, step)
             values.append(v.masked_load(e, wide, read, mask))
-        turned = turn_by_halves(e, values) if self.element == "i16" else v.transpose(e, values)
+        turned = turn_pairs(e, values) if self.element == "i16" else v.transpose(e, values)
         for i, value in enumerate(turned):
             if i:
                 write = e.gep(self.element, write, self.out_step)

@@ -480,8 +480,9 @@ def _softmax_spec(name: str) -> Callable[..., Spec]:
     return infer
 
 
-def _typed(body: Callable[..., Formula]) -> Callable[..., Any]:
-    """A softmax lowering: converted first, 0-d as one element, nothing to do for nothing."""
+def _typed(body: Callable[..., Formula], coarse: Callable[..., Formula] | None = None) -> Callable[..., Any]:
+    """A softmax lowering: converted first, 0-d as one element, nothing to do for nothing. ``coarse`` is the formula
+    whose result is rounded to 16 bits."""
 
     def lower(x: Any, axis: int, d: dtypes.dtype) -> Any:
         from luchina.compiler import prims as p
@@ -490,7 +491,8 @@ def _typed(body: Callable[..., Formula]) -> Callable[..., Any]:
         if x.size == 0:
             return x
         row = p.reshape(x, (1,)) if not x.shape else x
-        return p.reshape(formula(body)(row, axis), x.shape)
+        chosen = coarse if coarse and d.itemsize == 2 else body
+        return p.reshape(formula(chosen)(row, axis), x.shape)
 
     return lower
 
@@ -498,6 +500,12 @@ def _typed(body: Callable[..., Formula]) -> Callable[..., Any]:
 def _softmax(x: Formula, axis: int) -> Formula:
     raised = exp(x - x.top((axis,)))
     return raised / raised.sum((axis,))
+
+
+def _coarse_softmax(x: Formula, axis: int) -> Formula:
+    """The same with a product for each quotient: the sum is at least 1, and the last bit is lost in rounding."""
+    raised = exp(x - x.top((axis,)))
+    return raised * (1.0 / raised.sum((axis,)))
 
 
 def _log_softmax(x: Formula, axis: int) -> Formula:
@@ -542,7 +550,7 @@ SOFTMAX_BACKWARD = Op(
 SOFTMAX = Op(
     "softmax",
     _softmax_spec("softmax"),
-    _typed(_softmax),
+    _typed(_softmax, _coarse_softmax),
     lambda g, v: (SOFTMAX_BACKWARD(g, v, attrs=v.attrs[:1]),),
     ((OUT,),),
 )

@@ -25,7 +25,9 @@ class Units:
         self.number = number
         self.first = e.mul(number, parts.lanes)
         self.mask = mask
-        self.m = Mathematics(e, parts.target.has_fma, parts.element, parts.element)
+        self.m = Mathematics(
+            e, parts.target.has_fma, parts.element, parts.element, scales=parts.target.name == "avx512"
+        )
 
     def _memory(self, base: str, chunk: int) -> Operand:
         e = self.e

@@ -105,5 +105,5 @@ def emit(e: Emitter, target: Target, name: str, x: Operand, *more: Operand) -> O
     if function is None:
         return None
     element = element_of(x.type)
-    m = Mathematics(e, target.has_fma, element, element, without_library)
+    m = Mathematics(e, target.has_fma, element, element, without_library, target.name == "avx512")
     return function(m, *(Lanes(m, operand) for operand in (x, *more))).v

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from luchina.compiler.ir import Emitter, Operand, element_of, lanes_of
+from luchina.compiler.ir import Emitter, Operand, element_of, lanes_of, vector
 from luchina.compiler.vecmath.coefficients import LONG, SHORT
 
 Number = float | int
@@ -161,14 +161,18 @@ class Lanes:
 
 class Mathematics:
     """Where and how functions are written: the emitter, whether the machine multiplies and adds in one instruction, the
-    element type and the accuracy wanted; ``alone`` is a machine without a C library."""
+    element type and the accuracy wanted; ``alone`` is a machine without a C library, ``scales`` one that has AVX-512's
+    instruction for x·2ⁿ."""
 
-    def __init__(self, e: Emitter, fused: bool, element: str, accuracy: str, alone: bool = False) -> None:
+    def __init__(
+        self, e: Emitter, fused: bool, element: str, accuracy: str, alone: bool = False, scales: bool = False
+    ) -> None:
         double = element == "double"
         self.e = e
         self.element = element
         self.fused = fused
         self.alone = alone
+        self.scales = scales
         self.long = LONG
         self.table = LONG if accuracy == "double" else SHORT
         self.double = double
@@ -263,8 +267,32 @@ class Mathematics:
 
     def scale(self, x: Lanes, n: Lanes) -> Lanes:
         """x·2ⁿ, rounded once: n may lead to infinity or below the normal numbers."""
+        if self.scales and lanes_of(x.v.type) * (64 if self.double else 32) % 512 == 0:
+            return self._scale_by_512_bits(x, self.small_float(n))
         first = ((n + 8192) >> 1) - 4096
         return x * self.power_of_two(first) * self.power_of_two(n - first)
+
+    def _scale_by_512_bits(self, x: Lanes, n: Lanes) -> Lanes:
+        """``scale`` for an n that is a float, by one instruction for a vector."""
+        e, kind, lanes = self.e, x.v.type, lanes_of(x.v.type)
+        own = 8 if self.double else 16
+        if lanes > own:  # in halves
+            halves = []
+            for start in (0, lanes // 2):
+                order = ", ".join(f"i32 {start + i}" for i in range(lanes // 2))
+                a, b = (
+                    e.inst(
+                        vector(self.element, lanes // 2),
+                        f"shufflevector {v}, {kind} poison, <{lanes // 2} x i32> <{order}>",
+                    )
+                    for v in (x.v, n.v)
+                )
+                halves.append(self._scale_by_512_bits(Lanes(self, a), Lanes(self, b)).v)
+            order = ", ".join(f"i32 {i}" for i in range(lanes))
+            return Lanes(self, e.inst(kind, f"shufflevector {halves[0]}, {halves[1]}, <{lanes} x i32> <{order}>"))
+        name = f"llvm.x86.avx512.mask.scalef.{'pd' if self.double else 'ps'}.512"
+        mask = e.const("i8" if self.double else "i16", -1)
+        return Lanes(self, e.call(kind, name, x.v, n.v, Operand(kind, "poison"), mask, e.const("i32", 4)))
 
     def small_float(self, n: Lanes) -> Lanes:
         """A small integer as a float: cheaper than a conversion, which many machines lack for 64 bits."""
@@ -280,7 +308,7 @@ def wide(m: Mathematics, f: Callable[..., Lanes], *xs: Lanes) -> Lanes:
     """A float32 function computed in float64 and rounded once: for those that are rare or lose digits on the way."""
     if m.double:
         return f(m, *xs)
-    inner = Mathematics(m.e, m.fused, "double", "float", m.alone)
+    inner = Mathematics(m.e, m.fused, "double", "float", m.alone, m.scales)
     result = f(inner, *(Lanes(inner, m.e.cast("fpext", x.v, "double")) for x in xs))
     return Lanes(m, m.e.cast("fptrunc", result.v, "float"))
 
