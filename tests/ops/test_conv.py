@@ -11,6 +11,13 @@ from compare import agree, random, same_error
 pytestmark = pytest.mark.parity
 
 CASES = [
+    ("F.conv2d(x, y, z)", (random(1, 3, 4, 5, 6), random(2, 7, 4, 5, 6), random(3, 7))),  # a matrix product
+    ("F.conv1d(x, y, z, stride=2)", (random(1, 3, 4, 5), random(2, 7, 4, 5), random(3, 7))),
+    ("F.conv_transpose2d(x, y, z)", (random(1, 3, 4, 1, 1), random(2, 4, 6, 3, 2), random(3, 6))),
+    ("F.conv2d(x, y, z)", (random(1, 3, 1, 5, 6), random(2, 7, 1, 1, 1), random(3, 7))),  # outer products
+    ("F.conv2d(x, y, z)", (random(1, 3, 5, 5, 6), random(2, 1, 5, 1, 1), random(3, 1))),
+    ("F.conv1d(x, y, z)", (random(1, 2, 5, 9), random(2, 1, 5, 1), random(3, 1))),
+    ("F.conv2d(x, y)", (random(1, 0, 4, 1, 1), random(2, 3, 4, 1, 1))),
     (
         "F.conv2d(x, y, z)",
         (

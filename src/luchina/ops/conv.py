@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from math import prod
 from typing import Any, NamedTuple
 
 from luchina.compiler import prims as p
@@ -52,23 +53,71 @@ def _back(y: Node, rank: int) -> Node:
     return p.reshape(y, (*y.shape[:2], *y.shape[2 + 2 - rank :])) if rank == 1 else y
 
 
-def _with_bias(y: Node, bias: Node | None) -> Node:
-    return y if bias is None else p.binary("add", y, p.reshape(bias, (bias.size, 1, 1)))
+def _with_bias(y: Node, bias: list[Node]) -> Node:
+    """With a bias of the channels, if there is one."""
+    return p.binary("add", y, p.reshape(bias[0], (bias[0].size, *(1,) * (len(y.shape) - 2)))) if bias else y
+
+
+def _is_product(size: tuple[int, ...], kernel: tuple[int, ...], geometry: Geometry) -> bool:
+    """Whether the window meets all of the image at once: each image is a row of a matrix."""
+    padded = any(n for pair in geometry.padding for n in pair)
+    return tuple(size) == tuple(kernel) and geometry.groups == 1 and not padded
+
+
+def _rows(x: Node) -> Node:
+    return p.reshape(x, (1, x.shape[0], prod(x.shape[1:])))
+
+
+def _is_outer(inner: int, kernel: tuple[int, ...], geometry: Geometry) -> bool:
+    """Whether every result is one product: a window of one element over one channel."""
+    stride, padding, _, groups = geometry
+    moves = {*kernel, *stride, groups, inner}
+    return moves == {1} and not any(n for pair in padding for n in pair)
+
+
+def _outer(x: Node, w: Node, out: int) -> Node:
+    """``x[n, 1, …] · w[c]`` for every channel c of ``out``."""
+    w = p.reshape(w, (1, out, *(1,) * (len(x.shape) - 2)))
+    return p.binary("mul", p.expand(x, (x.shape[0], out, *x.shape[2:])), w)
 
 
 def _lower_conv(x: Node, w: Node, *rest: Any) -> Node:
     *bias, geometry = rest
-    y = p.conv2d(_flat(x), _flat(w), *_moves(geometry))
-    return _back(_with_bias(y, bias[0] if bias else None), len(x.shape) - 2)
+    kernel = w.shape[2:]
+    if _is_product(x.shape[2:], kernel, geometry):
+        y = p.dot(_rows(x), p.permute(_rows(w), (0, 2, 1)))
+        y = p.reshape(y, (x.shape[0], w.shape[0], *(1,) * len(kernel)))
+    elif _is_outer(w.shape[1], kernel, geometry):
+        y = _outer(x, w, w.shape[0])
+    else:
+        y = p.conv2d(_flat(x), _flat(w), *_moves(geometry))
+        return _back(_with_bias(y, bias), len(kernel))
+    return _with_bias(y, bias)
 
 
 def _lower_conv_input(g: Node, w: Node, *rest: Any) -> Node:
     *bias, size, geometry = rest
-    x = p.conv2d_input(_flat(g), _flat(w), _plane(size), *_moves(geometry))
-    return _back(_with_bias(x, bias[0] if bias else None), len(g.shape) - 2)
+    kernel = w.shape[2:]
+    if _is_product(size, kernel, geometry):
+        x = p.reshape(p.dot(_rows(g), _rows(w)), (g.shape[0], w.shape[1], *size))
+    elif _is_outer(w.shape[0], kernel, geometry):
+        x = _outer(g, w, w.shape[1])
+    else:
+        x = p.conv2d_input(_flat(g), _flat(w), _plane(size), *_moves(geometry))
+        return _back(_with_bias(x, bias), len(kernel))
+    return _with_bias(x, bias)
 
 
 def _lower_conv_weight(x: Node, g: Node, kernel: tuple[int, ...], geometry: Geometry) -> Node:
+    shape = (g.shape[1], x.shape[1] // geometry.groups, *kernel)
+    if _is_product(x.shape[2:], kernel, geometry):
+        return p.reshape(p.dot(p.permute(_rows(g), (0, 2, 1)), _rows(x)), shape)
+    if _is_outer(min(shape[:2]), kernel, geometry):
+        many, one = (x, g) if shape[0] == 1 else (g, x)
+        wide = "float32" if x.dtype in ("float16", "bfloat16") else x.dtype
+        products = p.binary("mul", p.cast(many, wide), p.expand(p.cast(one, wide), many.shape))
+        total = p.reduce("sum", products, (0, *range(2, len(x.shape))))
+        return p.reshape(p.cast(total, x.dtype), shape)
     return _back(p.conv2d_weight(_flat(x), _flat(g), _plane(kernel), *_moves(geometry)), len(x.shape) - 2)
 
 
