@@ -563,6 +563,9 @@ def arange(
     Source: https://pytorch.org/docs/stable/generated/torch.arange.html
     """
     if end is None:
+        if start.__class__ is int and start >= 0 and dtype is None and step.__class__ is int and step == 1:
+            counted = wrap_value(ops.arange(start, 0, 1, dtypes.int64, devices.resolve(device)))
+            return _finish(counted, device, requires_grad)
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
     if step == 0:

@@ -125,13 +125,14 @@ def set_default_dtype(d: dtype, /) -> None:
             if isinstance(d, dtype)
             else "invalid dtype object"
         )
-    _default = d
-    result_type.cache_clear()
     for hook in on_default_change:
         hook()
+    _default = d
+    result_type.cache_clear()
 
 
-on_default_change: list = []  # caches that depend on the default dtype clear themselves through this list
+on_default_change: list = []
+"""Called before the default changes: what is pending is computed as it was recorded, caches are cleared."""
 
 
 @cache

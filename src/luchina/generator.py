@@ -296,17 +296,24 @@ class Generator:
 
     def _fill_checked(self, rule: str, buffer: Buffer, dtype: str, n: int, arguments: tuple[int, ...]) -> None:
         """Run a rule that looks at its data, and raise what it found wrong."""
-        from luchina.compiler import multinomial
-        from luchina.compiler import random as native
-
         function = _rule_function(rule, dtype)
+        where = _status_offset()
         with self._lock:
             engine = self._native()
-            _word(engine, native.STATUS).value = 0
+            _word(engine, where).value = 0
             function(engine, buffer.ptr, n, *arguments)
-            status = _word(engine, native.STATUS).value
+            status = _word(engine, where).value
         if status:
+            from luchina.compiler import multinomial
+
             raise RuntimeError(multinomial.REFUSALS[status])
+
+
+@functools.cache
+def _status_offset() -> int:
+    from luchina.compiler import random as native
+
+    return native.STATUS
 
 
 def _signed(value: int) -> int:

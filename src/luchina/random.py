@@ -307,16 +307,9 @@ def multinomial(
     if not replacement and num_samples > categories:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     weights = input.detach().contiguous()
-    if weights.numel():
-        array = weights._array()
-        if weights.dtype is dtypes.bfloat16:
-            array = weights.to(dtypes.float32)._array()
-        if not (math.isfinite(high := float(array.max())) and float(array.min()) >= 0):
-            raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-        if high == 0 or not array.any(-1).all():
-            raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
     rows = 1 if input.ndim == 1 else input.shape[0]
     if input.device is not devices.CPU:
+        _check_weights(weights)
         result = _choose(weights.reshape(rows, categories), num_samples, replacement, generator)
         return into(out, result if input.ndim == 2 else result.reshape(num_samples))
     buffer, _ = _memory((rows, num_samples), dtypes.int64)
@@ -327,6 +320,17 @@ def multinomial(
     )
     result = _done(from_buffer(buffer, (rows, num_samples), dtypes.int64), False)
     return into(out, result if input.ndim == 2 else result.reshape(num_samples))
+
+
+def _check_weights(weights: Tensor) -> None:
+    """What ``Generator.fill_multinomial`` finds out by itself in the CPU's memory."""
+    if not weights.numel():
+        return
+    array = (weights.to(dtypes.float32) if weights.dtype is dtypes.bfloat16 else weights)._array()
+    if not (math.isfinite(high := float(array.max())) and float(array.min()) >= 0):
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if high == 0 or not array.any(-1).all():
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
 
 
 def _choose(weights: Tensor, count: int, replacement: bool, generator: Generator | None) -> Tensor:

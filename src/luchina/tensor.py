@@ -8,6 +8,7 @@ list by ``luchina.face``.
 from __future__ import annotations
 
 import builtins
+import functools
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -456,21 +457,11 @@ class Tensor:
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in row-major order (or in ``memory_format``) without gaps."""
-        axes: tuple[int, ...] = tuple(range(len(self._shape)))
-        if memory_format is not None and memory_format != "contiguous_format":
-            if memory_format != "channels_last" or self.ndim != 4:
-                return memory_format == "preserve_format" and self.is_contiguous()
-            axes = (0, 2, 3, 1)
-        expected = 1
-        for axis in reversed(axes):
-            n, stride = self._shape[axis], self._strides[axis]
-            if n == 0:
-                return True
-            if n != 1:
-                if stride != expected:
-                    return False
-                expected *= n
-        return True
+        if memory_format is None or memory_format == "contiguous_format":
+            return self._dense or _is_laid_out(self._shape, self._strides, None)
+        if memory_format != "channels_last" or self.ndim != 4:
+            return memory_format == "preserve_format" and self.is_contiguous()
+        return _is_laid_out(self._shape, self._strides, (0, 2, 3, 1))
 
     def element_size(self) -> int:
         """Bytes an element."""
@@ -1037,6 +1028,21 @@ def layout_of(shape: tuple[int, ...]) -> tuple[Size, tuple[int, ...]]:
     if layout is None:
         layout = layouts[shape] = Size(shape), contiguous_strides(shape)
     return layout
+
+
+@functools.lru_cache(4096)
+def _is_laid_out(shape: tuple[int, ...], strides: tuple[int, ...], order: tuple[int, ...] | None) -> bool:
+    """Whether elements lie without gaps in this order of the axes (None: their own); axes of one element lie anyhow."""
+    expected = 1
+    for axis in reversed(order or range(len(shape))):
+        n = shape[axis]
+        if n == 0:
+            return True
+        if n != 1:
+            if strides[axis] != expected:
+                return False
+            expected *= n
+    return True
 
 
 layouts: dict[tuple[int, ...], tuple[Size, tuple[int, ...]]] = {}

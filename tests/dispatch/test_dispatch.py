@@ -222,9 +222,12 @@ def test_modes_are_looked_at_each_time():
         with torch.autocast("cpu"):
             assert (w @ w).dtype == torch.bfloat16
         assert (w @ w).dtype == torch.float32
+    count, kept = torch.tensor([1, 4]), torch.tensor([4, 9]).sqrt()
+    assert count.sqrt().dtype == torch.float32
     torch.set_default_dtype(torch.float64)
     try:
-        assert torch.arange(3).sqrt().dtype == torch.float64
+        assert torch.arange(3).sqrt().dtype == count.sqrt().dtype == torch.float64
+        assert kept.dtype == torch.float32 and kept.tolist() == [2, 3]  # recorded before
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.arange(3).sqrt().dtype == torch.float32

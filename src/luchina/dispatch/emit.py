@@ -35,6 +35,6 @@ _FUNCTIONS = (
     *(parts.new, parts.value, parts.number, parts.shown, parts.viewed, parts.watch, parts.key),
     *(call.call, call.record, call.wrap),
     *(step.own, step.ready, step.show, step.reached, step.accumulate, memory.allocate, memory.release),
-    layer.layer,
+    *(layer.layer, layer.part),
     *(run.gather, run.signature, run.execute, run.fill, realize.realize),
 )

@@ -55,8 +55,8 @@ def method(name: str, call: calls.Call) -> Any:
 
 
 def layers(cls: type, hooks: Any, failed: Callable[..., None]) -> None:
-    """``__call__`` of a class of layers: ``forward`` as long as ``hooks`` are empty and the layer has none of its own;
-    ``failed(error, layer, args)`` is told of errors."""
+    """``__call__`` and ``__getattr__`` of a class of layers. A call is ``forward`` if ``hooks`` are empty and the layer has
+    none of its own; ``failed(error, layer, args)`` is told of errors."""
     _layers.append((cls, {"hooks": hooks, "failed": failed}))
     if installed:
         _install_layers()
@@ -64,8 +64,10 @@ def layers(cls: type, hooks: Any, failed: Callable[..., None]) -> None:
 
 def _install_layers() -> None:
     for cls, given in _layers:
-        made = objects.function("__call__", _addresses["layer"], _context(cls.__call__, **given), cls.__call__.__doc__)
-        setattr(cls, "__call__", objects.method(made))
+        for name, function in (("__call__", "layer"), ("__getattr__", "part")):
+            twin = getattr(cls, name)
+            made = objects.function(name, _addresses[function], _context(twin, **given), twin.__doc__)
+            setattr(cls, name, objects.method(made))
     _layers.clear()
 
 

@@ -1,4 +1,4 @@
-"""The code for calling a layer; the twin is ``nn.Module.__call__``."""
+"""The code for calling a layer and for finding its parts; the twins are ``nn.Module.__call__`` and ``__getattr__``."""
 
 from __future__ import annotations
 
@@ -45,3 +45,25 @@ def layer(e: ObjectEmitter) -> str:
     e.label("twin")
     e.ret(e.api("PyObject_Vectorcall", e.given("twin"), args, count, names))
     return e.finished("layer")
+
+
+def part(e: ObjectEmitter) -> str:
+    """``module.name`` of a parameter, buffer or module, which its dictionaries hold."""
+    args, count, names = Operand("ptr", "%args"), Operand("i64", "%nargs"), Operand("ptr", "%names")
+    e.unless(e.icmp("eq", count, e.i64(2)), "twin")
+    name = e.load("ptr", e.gep("ptr", args, 1), 8)
+    own = e.present(e.api("PyObject_GetAttr", e.load("ptr", args, 8), e.given("__dict__")), "unmade")
+    e.decref(own)  # the module keeps it
+    for registry in ("_parameters", "_buffers", "_modules"):
+        held = e.present(e.api("PyDict_GetItemWithError", own, e.given(registry)), "unmade")
+        found = e.api("PyDict_GetItemWithError", held, name)
+        e.split(e.icmp("ne", found, NULL), f"in{registry}", f"not.in{registry}")
+        e.ret(e.incref(found))
+        e.label(f"not.in{registry}")
+    e.br("unmade")
+    e.label("unmade")
+    e.api("PyErr_Clear", result="void")
+    e.br("twin")
+    e.label("twin")
+    e.ret(e.api("PyObject_Vectorcall", e.given("twin"), args, count, names))
+    return e.finished("part")

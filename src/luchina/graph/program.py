@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from luchina.devices import CPU, device, present
 from luchina.dispatch.exchange import Exchangeable
-from luchina.graph.value import OUT, PICK, Pack, Value, key_of, recording, too_large
+from luchina.dtypes import on_default_change
+from luchina.graph.value import OUT, PICK, Pack, Value, forget_keys, key_of, recording, too_large
 from luchina.runtime.buffers import Buffer, NoMemory, empty_cache, no_memory
 
 if TYPE_CHECKING:
@@ -98,6 +99,15 @@ def _realize_all(values: Iterable[Value]) -> None:
 
 
 realize = Exchangeable(_realize_all)  # until ``luchina.dispatch`` has compiled it
+
+
+def _end_of_default() -> None:
+    """The default dtype changes, which no key knows: what integers become in floating operations depends on it."""
+    realize(())
+    forget_keys()
+
+
+on_default_change.append(_end_of_default)
 
 
 def _realize(values: Iterable[Value]) -> None:

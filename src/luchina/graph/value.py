@@ -262,12 +262,18 @@ INTERN_LIMIT = 500_000
 
 def _intern(key: Any, spec: Any, where: device | None = CPU) -> tuple[int, Any]:
     if len(interned) > INTERN_LIMIT:
-        _pick_keys.clear()
-        interned.clear()  # numbers go on, so nothing old can be mistaken for something new
+        forget_keys()
     entry = interned[key] = (next(_numbers), spec)
     if where is not CPU:
         elsewhere[entry[0]] = where
     return entry
+
+
+def forget_keys() -> None:
+    """Number all structures anew. Numbers go on, so nothing old can be mistaken for something new."""
+    _pick_keys.clear()
+    scalar_numbers.clear()
+    interned.clear()
 
 
 def _too_large(spec: Any) -> bool:

@@ -62,6 +62,9 @@ def bounds(value: Value) -> tuple[int, int]:
     assert value.buffer is not None
     dtype, n = value.dtype.name, value.size
     if n <= FEW and value.buffer.__class__ is Buffer:
+        if n == 1 and dtype == "int64":
+            number = ctypes.c_int64.from_address(value.buffer.ptr).value
+            return number, number
         array = as_numpy(value.buffer, dtype, value.shape)
         return int(array.min()), int(array.max())
 

@@ -48,7 +48,14 @@ def _lower_arange(start: Node, step: Node, n: int, d: dtype, where: device | Non
 ARANGE = Op("arange", lambda start, step, n, d, *where: Spec((n,), d), _lower_arange)
 
 
+COUNTING = Op(
+    "arange", lambda n, d, *where: Spec((n,), d), lambda n, d, where=None: p.cast(p.cast(p.iota(n), _inner(d)), d.name)
+)
+
+
 def _arange_bounds(value: Value) -> tuple[int, int] | None:
+    if value.op is COUNTING:
+        return 0, value.attrs[0] - 1
     start, step = (v.number for v in value.inputs)
     if start is None or step is None:
         return None
@@ -60,7 +67,9 @@ STATIC_BOUNDS["arange"] = _arange_bounds
 
 
 def arange(n: int, start: float, step: float, d: dtype, where: device | None = None) -> Value:
-    """start + step · [0, 1, …, n−1]."""
+    """start + step · [0, 1, …, n−1]; both are run-time numbers, unless there is nothing to add and multiply."""
+    if start == 0 and step == 1 and start.__class__ is int and step.__class__ is int:
+        return COUNTING(attrs=_on(where, n, d))
     return ARANGE(scalar(start), scalar(step), attrs=_on(where, n, d))
 
 
