@@ -26,7 +26,7 @@ CONTEXT = {name: i for i, name in enumerate((*_OBJECTS, *OWN))}
 SLOTS = {
     "Value": (
         "op", "inputs", "attrs", "shape", "dtype", "needs_grad", "buffer", "number", "weak", "key", "epoch", "label",
-        "cell", "context", "version", "hooks", "freed", "sequence",
+        "cell", "context", "version", "hooks", "freed", "sequence", "place",
     ),
     "Tensor": (
         "_storage", "_shape", "_strides", "_offset", "_dtype", "_counter", "_value", "_generation", "_dense",

@@ -55,8 +55,8 @@ def method(name: str, call: calls.Call) -> Any:
 
 
 def layers(cls: type, hooks: Any, failed: Callable[..., None]) -> None:
-    """``__call__`` and ``__getattr__`` of a class of layers. A call is ``forward`` if ``hooks`` are empty and the layer has
-    none of its own; ``failed(error, layer, args)`` is told of errors."""
+    """``__call__`` and ``__getattr__`` of a class of layers. A call is ``forward`` if ``hooks`` are empty and the layer
+    has none of its own; ``failed(error, layer, args)`` is told of errors."""
     _layers.append((cls, {"hooks": hooks, "failed": failed}))
     if installed:
         _install_layers()

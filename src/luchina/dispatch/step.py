@@ -169,6 +169,8 @@ def show(e: ObjectEmitter) -> str:
             ("cell", counter),
             ("hooks", e.slot(leaf, "Value", "hooks")),
             ("version", e.slot(counter, "Counter", "version")),
+            ("key", e.slot(leaf, "Value", "key")),
+            ("place", e.slot(leaf, "Value", "place")),
         ):
             old = e.slot(again, "Value", name)
             e.put(again, "Value", name, e.incref(held))

@@ -307,6 +307,7 @@ def _leaf_key(value: Value) -> int:
     else:
         where = buffer.device if buffer.__class__ is Memory else None  # the CPU's are many, and counted at every step
         number = _leaf_number(len(leaves), value.shape, value.dtype, value.weak, role, where)
+    value.place = len(leaves) if value.op is None and buffer.__class__ is Buffer and not Recording.several else None
     leaves.append(value)
     if Recording.several:
         recording.counted[value] = number
@@ -388,6 +389,8 @@ class Value:
         context: what a user's own autograd function keeps for its backward.
         hooks: what the autograd engine has to do when the cotangent of this Value is known (a ``Hooks``), or None.
         key, epoch: what was recorded, as one number; see ``Recording``.
+        place: the number of this leaf, without history, in the epoch that its key is of; it has this key in any epoch
+            that counts it there.
         label: the name that ``grad_fn`` prints where it is not the operation's own.
         freed: backward has passed and let go of what it needed.
         sequence: order of recording; backward goes the other way.
@@ -409,6 +412,7 @@ class Value:
         "needs_grad",
         "number",
         "op",
+        "place",
         "sequence",
         "shape",
         "version",
@@ -446,6 +450,7 @@ class Value:
         self.version = 0
         self.hooks: Any = None
         self.freed = False
+        self.place: int | None = None
         self.sequence = next(sequence)
 
     @property
