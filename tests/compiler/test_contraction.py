@@ -11,7 +11,7 @@ import pytest
 
 from luchina.compiler import contraction, jit
 from luchina.compiler.body import Body, Instruction
-from luchina.compiler.contraction import Epilogue, Slots, Window, tiles
+from luchina.compiler.contraction import Epilogue, Slots, Window, tiles, turning
 from luchina.compiler.contraction.spec import magic
 from luchina.compiler.target import host
 from luchina.runtime import threads
@@ -184,6 +184,22 @@ def test_the_order_of_a_sum_depends_on_its_own_extent_only():
             part = np.zeros((1, rows.stop - rows.start, columns.stop - columns.start), "float32")
             dot(a[:, rows], np.ascontiguousarray(b[:, :, columns]), part, "float32")
             assert (part == whole[:, rows, columns]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int64", "uint8"])
+@pytest.mark.parametrize("n, k", [(64, 128), (70, 800), (9, 32), (33, 416)])
+def test_few_rows_by_weights_are_the_same_sums(dtype, n, k):
+    """Squares of the weights are turned while the first rows are multiplied: to the bit what many rows give."""
+    a, _ = sample((1, 130, k), dtype, 1)
+    b, _ = sample((1, n, k), dtype, 2)
+    b = b.swapaxes(1, 2)
+    whole = np.zeros((1, 130, n), a.dtype)
+    dot(a, b, whole, dtype)
+    for rows in (slice(5, 6), slice(0, 2), slice(7, 20), slice(114, 130)):
+        part = np.zeros((1, rows.stop - rows.start, n), a.dtype)
+        (call,) = dot(a[:, rows], b, part, dtype)
+        assert ("k+" in call.kernel.key) == turning.fits(host(), dtype, rows.stop - rows.start, k)
+        assert (part == whole[:, rows]).all()
 
 
 def relu_of_biased(dtype: str) -> Body:

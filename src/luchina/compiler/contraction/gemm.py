@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from luchina.compiler.body import ITEMSIZE
-from luchina.compiler.contraction import plan, tiles
+from luchina.compiler.contraction import plan, tiles, turning
 from luchina.compiler.contraction.interface import Call, Epilogue, Window
 from luchina.compiler.contraction.spec import ACCUMULATE
 from luchina.compiler.target import Target
@@ -47,11 +47,12 @@ def dot(
     nr = nv * target.lanes(ACCUMULATE[a.dtype])
     near = b_k * ITEMSIZE[b.dtype] <= DIRECT_B_APART
     b_direct = b_n == 1 and (m <= DIRECT_B_ROWS or n * k <= DIRECT_B_ELEMENTS or near)
+    a_mode = _mode_of_a(a, n <= DIRECT_A_PANELS * nr)
     problem = plan.Problem(
         dtype=a.dtype,
         extents=(batch, m, n, k),
-        a_mode=_mode_of_a(a, n <= DIRECT_A_PANELS * nr),
-        b_mode="direct" if b_direct else _packing(b_n, b_k),
+        a_mode=a_mode,
+        b_mode="direct" if b_direct else _mode_of_b(b, a_mode, turning.fits(target, a.dtype, m, k)),
         a={"slot": a.slot, "offset": a.offset, "batch": a_batch, "x": a_m, "k": a_k},
         b={"slot": b.slot, "offset": b.offset, "batch": b_batch, "x": b_n, "k": b_k},
         body=epilogue.body,
@@ -75,6 +76,11 @@ def _mode_of_a(a: Window, few_uses: bool) -> str:
     if ACCUMULATE[a.dtype] != a.dtype:
         return "row" if k == 1 else _packing(m, k)
     return "direct" if k == 1 or few_uses else _packing(m, k)
+
+
+def _mode_of_b(b: Window, a_mode: str, few_rows: bool) -> str:
+    _, k, n = b.strides
+    return "k+" if few_rows and k == 1 and a_mode in ("direct", "row") else _packing(n, k)
 
 
 def _packing(x_stride: int, k_stride: int) -> str:

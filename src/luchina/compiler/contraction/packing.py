@@ -85,7 +85,9 @@ def emit_tables(spec: Spec, target: Target) -> Emitter:
     return e
 
 
-class _Packer:
+class Packer:
+    """Writes the function that packs an operand."""
+
     def __init__(self, spec: Spec, target: Target, operand: str) -> None:
         self.e = Emitter()
         self.params = Params(self.e, spec)
@@ -201,30 +203,35 @@ class _Packer:
             self.store(v.gather(e, self.wide, pointers, valid), to, loop.index)
 
     def along_k(self, to: Operand) -> None:
-        """Squares of each lane's elements of k, transposed in registers; one that is not whole by way of memory. Lanes
-        beyond the extent repeat the last one."""
+        e = self.e
+        source = self.lane_source()
+        with e.loop(e.i64(0), self.count, self.lanes) as loop:
+            self.store_transposed(self.square(source, loop.index), to, loop.index)
+
+    def lane_source(self) -> Operand:
+        """Where the first of a vector of lanes begins."""
+        e = self.e
+        return e.gep(self.stored, e.gep(self.stored, self.base, self.k), e.mul(self.first, self.x_stride))
+
+    def square(self, source: Operand, k: Operand) -> list[Operand]:
+        """The rows of a square of each lane's elements of k, to be transposed in registers; of one that is not whole by
+        way of memory. Lanes beyond the extent repeat the last one."""
         e = self.e
         used = min(self.lanes, self.width)
         size = ITEMSIZE[self.dtype]
-        final = e.sub(self.extent, 1)
-        start = e.gep(self.stored, self.base, self.k)
-        source = e.gep(self.stored, start, e.mul(self.first, self.x_stride))
-        narrow = e.icmp("slt", self.left, e.i64(used))
-        with e.loop(e.i64(0), self.count, self.lanes) as loop:
-            left = e.sub(self.count, loop.index)
-            rest = e.bin("or", narrow, e.icmp("slt", left, e.i64(self.lanes)))
-            with e.when(rest):
-                inside = v.below(e, left, self.lanes)
-                with e.loop(e.i64(0), e.i64(used)) as each:
-                    x = v.least(e, e.add(self.first, each.index), final)
-                    row = e.gep(self.stored, start, e.add(e.mul(x, self.x_stride), loop.index))
-                    raw = v.masked_load(e, self.wide, row, inside)
-                    e.store(raw, e.gep(self.stored, self.square_at, e.mul(each.index, self.lanes)), 8)
-            first = e.select(rest, self.square_at, e.gep(self.stored, source, loop.index))
-            apart = e.select(rest, e.i64(self.lanes * size), e.mul(self.x_stride, size))
-            places = v.Rows(e, used, apart).at(first)
-            rows = [loaded(e, self.dtype, e.load(self.wide, place, 1)) for place in places]
-            self.store_transposed(rows, to, loop.index)
+        left = e.sub(self.count, k)
+        rest = e.bin("or", e.icmp("slt", self.left, e.i64(used)), e.icmp("slt", left, e.i64(self.lanes)))
+        here = e.gep(self.stored, source, k)
+        with e.when(rest):
+            inside = v.below(e, left, self.lanes)
+            with e.loop(e.i64(0), e.i64(used)) as each:
+                row = e.mul(v.least(e, each.index, e.sub(self.left, 1)), self.x_stride)
+                raw = v.masked_load(e, self.wide, e.gep(self.stored, here, row), inside)
+                e.store(raw, e.gep(self.stored, self.square_at, e.mul(each.index, self.lanes)), 8)
+        first = e.select(rest, self.square_at, here)
+        apart = e.select(rest, e.i64(self.lanes * size), e.mul(self.x_stride, size))
+        places = v.Rows(e, used, apart).at(first)
+        return [loaded(e, self.dtype, e.load(self.wide, place, 1)) for place in places]
 
     def stage(self, raw: Operand, lane: Operand, only: Operand | None = None) -> None:
         """Keep one row of a square, or ``only`` some columns of it."""
@@ -242,13 +249,14 @@ class _Packer:
         places = [e.gep(self.packed, self.square_at, i * self.lanes) for i in range(min(self.lanes, self.width))]
         self.store_transposed([e.load(wide, place, 64) for place in places], to, row)
 
-    def store_transposed(self, rows: list[Operand], to: Operand, row: Operand) -> None:
-        """Write the columns of a square, of which ``rows`` exist, as rows ``row …`` of the panel."""
+    def store_transposed(self, rows: list[Operand], to: Operand, row: Operand) -> list[Operand]:
+        """Write the columns of a square, of which ``rows`` exist, as rows ``row …`` of the panel, and give them."""
         e = self.e
         square = v.transpose(e, rows + [Operand(rows[0].type, "poison")] * (self.lanes - len(rows)))
         start = e.gep(self.packed, to, e.mul(row, self.width))
         for i, column in enumerate(square):
             e.store(column, e.gep(self.packed, start, i * self.width), 4)
+        return square
 
     # ---- offsets by table
 
@@ -397,4 +405,4 @@ class _Packer:
 
 def emit_pack(spec: Spec, target: Target, operand: str) -> Emitter:
     """The function that packs a panel of operand ``a`` or ``b``."""
-    return _Packer(spec, target, operand).emit()
+    return Packer(spec, target, operand).emit()

@@ -97,7 +97,8 @@ def _main(
     m_used, n_used = min(tile.m_block, tiles.padded(m, tile.mr)), min(tile.n_block, tiles.padded(n, tile.nr))
     in_rows = tiles.padded(depth + lanes, lanes), depth + packing.surplus_rows(lanes, tile.mr)
     a_turn = m_used * in_rows[problem.a_mode != "row"] if problem.a_mode != "direct" else 0
-    b_turn = n_used * (depth + packing.surplus_rows(lanes, tile.nr)) if problem.b_mode != "direct" else 0
+    b_width = {"direct": 0, "k+": tile.nr}.get(problem.b_mode, n_used)
+    b_turn = b_width * (depth + packing.surplus_rows(lanes, tile.nr))
     turns = ceil(min(k, tile.k_split) / tile.k_block) if tile.a_kept else 1
     at_b = _aligned(a_turn * turns * size + slack if a_turn else 0)
     at_c = at_b + _aligned(b_turn * size + slack if b_turn else 0)

@@ -8,6 +8,7 @@ direct    where it lies: A element by element, B in vectors along n (its n-strid
 row       A only; each row copied in the dtype of the sums; adjacent along k
 x         packed; adjacent along the axis that is not summed over (m for A, n for B)
 k         packed; adjacent along k: squares are transposed in registers
+k+        B only; packed like k, while the first tile is made
 s         packed; any strides
 tx, tk    packed; offsets come from tables of the digits of n and k (a convolution's patches, out of bounds
           is 0); runs of adjacent elements are looked for along n, or along k

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from luchina.compiler.contraction import lanes as v
-from luchina.compiler.contraction import microkernel, packing, writeback
+from luchina.compiler.contraction import microkernel, packing, turning, writeback
 from luchina.compiler.contraction.spec import ACCUMULATE, Params, Spec
 from luchina.compiler.ir import STORAGE_TYPE, Emitter, Operand, module
 from luchina.compiler.kernel import Kernel, kernel_name
@@ -44,7 +44,9 @@ def emit(spec: Spec, target: Target, name: str) -> str:
         parts.append(("prefetch", writeback.emit_prefetch(spec, target), writeback.PREFETCH_SIGNATURE))
     parts.append(("rows", _Rows(spec, target, name).emit(), ROWS_SIGNATURE))
     for operand, mode in (("a", spec.a), ("b", spec.b)):
-        if mode != "direct":
+        if mode == "k+":
+            parts.append(("turn", turning.emit_turn(spec, target), turning.SIGNATURE))
+        elif mode != "direct":
             parts.append((f"pack_{operand}", packing.emit_pack(spec, target, operand), packing.SIGNATURE))
     if spec.tabled:
         parts.append(("tables", packing.emit_tables(spec, target), packing.TABLES_SIGNATURE))
@@ -163,7 +165,8 @@ class _Driver:
         params, table, scratch = (self.pointer[x] for x in ("params", "table", "scratch"))
         place = {x: e.gep("i8", scratch, p[f"at_{x}"]) for x in ("b", "c", "columns")}
         panel = {"a": packed_a, "b": place["b"]}
-        if spec.b != "direct":
+        turned = spec.b == "k+"
+        if spec.b != "direct" and not turned:
             self.pack("b", b, n, n_stop, k, count, panel["b"])
         m_block, c_step = p["m_block"], p["c_step"]
         with e.loop(n, n_stop, self.nr) as j:
@@ -171,10 +174,16 @@ class _Driver:
             if writeback.tabled_windows(spec):
                 with e.when(last):
                     self.call("columns", params, j.index, place["columns"])
-            right = self.tile("b", b, panel["b"], j.index, n, k, count)
+            right = panel["b"] if turned else self.tile("b", b, panel["b"], j.index, n, k, count)
             left = self.tile("a", a, panel["a"], m, m, k, count)
             at = e.mul(e.mul(e.sub(j.index, n), m_block), c_step)
             c = e.gep(self.packed, place["c"], at)
+            if turned:
+                more = e.icmp("slt", e.add(m, spec.mr), m_stop)
+                first, keep = left, e.cast("zext", more, "i64")
+                if spec.a == "direct":  # as ``_Rows`` begins
+                    first = e.gep(self.stored, left, e.mul(e.sub(e.i64(0), _before(e, spec, m, m_stop)), p["a_x"]))
+                self.call("turn", params, b, j.index, k, count, panel["b"], keep, first, c, fresh)
             self.call(
                 "rows", params, table, place["columns"], left, right, c, m, m_stop, j.index, columns, count,
                 fresh, last, batch, split,
@@ -191,8 +200,15 @@ class _Driver:
         return e.gep(self.packed, panel, e.mul(e.sub(x, first), rows))
 
 
+def _before(e: Emitter, spec: Spec, m: Operand, stop: Operand) -> Operand:
+    """Tiles of rows that are read where they lie are whole: one that the rows end in begins so many rows earlier."""
+    rows = v.least(e, e.sub(stop, m), e.i64(spec.mr))
+    return v.least(e, m, e.sub(e.i64(spec.mr), rows))
+
+
 class _Rows:
-    """The tiles of rows ``m … stop`` beside one panel of B, whose sums lie at ``c`` one after the other."""
+    """The tiles of rows ``m … stop`` beside one panel of B, whose sums lie at ``c`` one after the other; the first one
+    is made already where B is packed by way of it."""
 
     def __init__(self, spec: Spec, target: Target, name: str) -> None:
         self.e = Emitter()
@@ -234,19 +250,23 @@ class _Rows:
             left, sums, *out = i.carried
             rows = v.least(e, e.sub(stop, i.index), e.i64(spec.mr))
             written = sums
-            if spec.a == "direct":  # whole tiles only: one that the rows end in begins in rows of the tile before
-                before = v.least(e, i.index, e.sub(e.i64(spec.mr), rows))
+            if spec.a == "direct":
+                before = _before(e, spec, i.index, stop)
                 left = e.gep(a_type, left, e.mul(e.sub(e.i64(0), before), p["a_x"]))
                 written = e.gep(c_type, sums, e.mul(before, nr))
+            made = e.icmp("eq", i.index, m) if spec.b == "k+" else e.const("i1", 0)
+            missing = e.bin("xor", made, e.const("i1", 1))
             to, to_row, write = sums, e.i64(nr), last
             if spec.plain:
                 whole = e.bin("and", e.bin("and", wide, last), e.icmp("eq", rows, e.i64(spec.mr)))
+                whole = e.bin("and", whole, missing)
                 to, to_row = e.select(whole, out[0], sums), e.select(whole, out_row, to_row)
                 write = e.bin("and", last, e.bin("xor", whole, e.const("i1", 1)))
             if writeback.adjacent_windows(spec):
                 with e.when(ahead):
                     self.call("prefetch", params, table, batch, split, i.index, rows, n)
-            self.call("micro", params, left, b, count, sums, to, to_row, fresh, columns)
+            with e.when(missing):
+                self.call("micro", params, left, b, count, sums, to, to_row, fresh, columns)
             with e.when(write):
                 self.call("write", params, table, written, batch, split, i.index, rows, n, columns, offsets)
             i.next = [e.gep(a_type, left, a_step), e.gep(c_type, sums, c_step)]

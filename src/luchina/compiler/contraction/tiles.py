@@ -28,7 +28,7 @@ BLOCKS = {"avx512": (384, 264, 512), "avx2": (320, 144, 512), "sse2": (320, 128,
 FLOPS_PER_NANOSECOND = {"avx512": 250.0, "avx2": 90.0, "sse2": 15.0, "neon": 30.0}
 
 # Nanoseconds to pack an element, by how it is read; to add one to those of an earlier part of k, or of a divided K.
-PACKING = {"direct": 0.03, "row": 0.04, "x": 0.06, "k": 0.08, "s": 0.2, "tx": 0.08, "tk": 0.15}
+PACKING = {"direct": 0.03, "row": 0.04, "x": 0.06, "k": 0.08, "k+": 0.07, "s": 0.2, "tx": 0.08, "tk": 0.15}
 ADDING, PARTING = 0.02, 0.14
 
 # Nanoseconds of a block for each block of its k; and of work for which threads are worth while, times their square.
