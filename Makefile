@@ -8,7 +8,7 @@ ORACLE := $(if $(filter true 1,$(CI) $(WITH_TORCH)),torch==2.13.0,)
 WORKERS ?= 2
 SOURCES := $(shell find src -type f -not -name '*.pyc')
 
-.PHONY: demo test compile-for-devices lint types bench clean
+.PHONY: demo test lint types bench clean
 
 demo: $(DEMO_VENV)/ready
 	$(DEMO_VENV)/bin/luchina demo
@@ -27,10 +27,6 @@ $(TEST_VENV)/ready: pyproject.toml
 test: $(TEST_VENV)/ready
 	$(if $(ORACLE),$(TEST_VENV)/bin/pip install --quiet --disable-pip-version-check $(ORACLE))
 	$(TEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal tests
-
-# Fills the cache on disk with the kernels that the tests of devices need.
-compile-for-devices: $(TEST_VENV)/ready
-	$(TEST_VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/devices/test_parity.py >/dev/null 2>&1
 
 lint: $(TEST_VENV)/ready
 	$(TEST_VENV)/bin/ruff check .

@@ -550,7 +550,7 @@ def full_like(
     result = empty_like(
         input, dtype=dtype, device=device, memory_format=memory_format, layout=layout, pin_memory=pin_memory
     ).fill_(fill_value)
-    return _finish(result, device, requires_grad)
+    return _finish(result, result.device, requires_grad)
 
 
 @makes

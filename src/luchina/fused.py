@@ -32,6 +32,7 @@ from luchina.graph.value import (
     recording,
     scalar,
 )
+from luchina.runtime.accelerators import Memory
 from luchina.runtime.buffers import Buffer, allocate
 from luchina.tensor import Tensor, weak_tensor, wrap_value
 
@@ -189,13 +190,19 @@ def overwrite(
 
     As ``apply``, but nothing is recorded for the members: their storages change when the program has run. ``written``
     is called then. ``values`` are those of the gradients, where they are known already. What cannot be written over
-    (pending, shared, a part of a storage, on an accelerator) is replaced.
+    (pending, shared, a part of a storage) is replaced.
     """
     buffers = own(members.tensors)
     if buffers is None:
         rows = [(row[0], gradient, *row[1:]) for row, gradient in zip(members.rows, gradients)]
         apply(update, rows, members.rows, scalars, options)
         written()
+        return
+    if present.accelerators and len({b.device for b in buffers if b.__class__ is Memory} | {*map(type, buffers)}) > 2:
+        places = _by_device(members.rows, gradients)
+        for number, (own_rows, own_gradients) in enumerate(places, 1):
+            done = written if number == len(places) else lambda: None
+            overwrite(update, Members(own_rows), own_gradients, scalars, options, done)
         return
     if values is None:
         values = [numbers_of(gradient) for gradient in gradients]
@@ -206,6 +213,16 @@ def overwrite(
     finally:
         mode.grad = before
     recording.updates.append(Pending(value, members.tensors, written))
+
+
+def _by_device(rows: Sequence[tuple[Tensor, ...]], gradients: Sequence[Tensor]) -> list[tuple[list, list]]:
+    """The rows of each device, with their gradients."""
+    places: dict[Any, tuple[list, list]] = {}
+    for row, gradient in zip(rows, gradients):
+        own_rows, own_gradients = places.setdefault(row[0].device, ([], []))
+        own_rows.append(row)
+        own_gradients.append(gradient)
+    return list(places.values())
 
 
 @functools.cache

@@ -172,3 +172,24 @@ def test_what_the_device_cannot_do_is_said():
     with pytest.raises(RuntimeError, match="refuses"):
         DEVICE.load([Kernel("broken", "broken", lambda target: "define void @broken() { nonsense }\n")])
     programs.check([P.binary("add", x, x)], [programs.data((5,))])
+
+
+@pytest.mark.parametrize("tries", [spirv.TRIES, 1])
+def test_modules_have_labels_of_their_own(tries, monkeypatch):
+    """LLVM forgets to forget those of earlier functions that lay at the same place."""
+    monkeypatch.setattr(spirv, "TRIES", tries)
+
+    def kernel(blocks):
+        body = "".join(f"b{i}:\n  br label %b{i + 1}\n" for i in range(blocks))
+        text = f"define spir_kernel void @k{blocks}() {{\n  br label %b0\n{body}b{blocks}:\n  ret void\n}}\n"
+        return Kernel(f"k{blocks}", f"labels {blocks}", lambda target: text)
+
+    for number in range(60 if tries > 1 else 8):
+        words = np.frombuffer(spirv.binary(kernel(1 + number % 7)), np.uint32)
+        numbers, at = [], 5
+        while at < len(words):
+            kind = words[at] & 0xFFFF
+            if kind == 248 or 19 <= kind <= 33:
+                numbers.append(int(words[at + 1]))
+            at += words[at] >> 16
+        assert len({*numbers}) == len(numbers) > 2

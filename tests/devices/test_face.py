@@ -11,6 +11,7 @@ import pytest
 
 import luchina as torch
 from luchina import nn
+from luchina.runtime import accelerators
 
 
 def test_a_device_has_a_number_and_is_one_object(where: torch.device) -> None:
@@ -56,6 +57,9 @@ def test_default_device(where: torch.device) -> None:
         assert torch.from_numpy(np.ones(1)).device.type == "cpu"
         with torch.device("cpu"):
             assert torch.zeros(1).device.type == "cpu"
+        x = torch.zeros(2, device="cpu")
+        for like in (torch.full_like(x, 1.0), torch.zeros_like(x), torch.rand_like(x), x.new_full((1,), 2.0)):
+            assert like.device.type == "cpu"
     assert torch.zeros(1).device.type == "cpu"
     torch.set_default_device("opencl")
     try:
@@ -310,3 +314,46 @@ def test_a_step_on_the_cpu_beside_pending_values_of_a_device(where: torch.device
         optimizer.step()
         assert y.tolist() == [before] * 3
     assert w.tolist() == [-1.0, -2.0]
+
+
+def test_steps_do_not_wait_for_the_device(where: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an index may be is known of memory that was looked at before, and of what came from the host."""
+    accelerator = accelerators.accelerator("opencl", 0)
+    torch.manual_seed(0)
+    table, layer = nn.Embedding(20, 8, device=where), nn.Linear(8, 5, device=where)
+    words, classes = torch.randint(20, (64,)).to(where), torch.randint(5, (64,), device=where)
+    order = torch.randperm(64, device=where)
+    optimizer = torch.optim.SGD([*table.parameters(), *layer.parameters()], lr=0.1)
+
+    def step(chosen: torch.Tensor, y: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(layer(table(words[chosen])), y).backward()
+        optimizer.step()
+
+    def epoch() -> None:
+        for start in range(0, 64, 16):
+            chosen = order[start : start + 16]
+            step(chosen, classes[chosen])
+        for _ in range(2):
+            step(torch.randperm(64)[:16].to(where), torch.randint(5, (16,)).to(where))
+
+    epoch()
+    waits = []
+    finish = accelerator.synchronize
+    monkeypatch.setattr(accelerator, "synchronize", lambda: (waits.append(1), finish()))
+    epoch()
+    assert not waits
+    with pytest.raises(IndexError, match="Target 7 is out of bounds"):
+        step(order[:2], torch.tensor([1, 7]).to(where))
+    wide = torch.tensor([0, 9, 1, 2]).to(where)
+    step(order[:2], wide[2:])  # whose neighbour is no class
+    with pytest.raises(IndexError, match="Target 9 is out of bounds"):
+        step(order[:2], wide[:2])
+    numbers = torch.tensor([0, 1], device=where)
+    bits = numbers.view(torch.int32)
+    step(order[:2], numbers)
+    bits[0] = 6
+    with pytest.raises(IndexError, match="Target 6 is out of bounds"):
+        step(order[:2], numbers)
+    assert nn.functional.one_hot(wide[2:], 4).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
+    assert nn.functional.one_hot(wide[2:]).shape == (2, 3) and wide[2:].bincount().tolist() == [0, 1, 1]

@@ -7,7 +7,8 @@ is kept in scratch memory that can be computed again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Collection, Sequence
 from math import prod
 from typing import Any, Protocol, cast
 
@@ -17,7 +18,7 @@ from luchina.compiler.contraction.interface import Call, Epilogue
 from luchina.compiler.expansion import expand_contractions
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.loopspec import HEADER, LoopSpec
-from luchina.compiler.memory import drop_dead, plan_arena, take_over
+from luchina.compiler.memory import drop_dead, plan_arena, put_off, take_over
 from luchina.compiler.narrow import narrow
 from luchina.compiler.nest import LoopBuilder
 from luchina.compiler.prims import Node
@@ -35,6 +36,12 @@ class DeviceBuffer(Protocol):
     nbytes: int
 
 
+class Launches(Protocol):
+    """The kernels of a program, ready to be started with a table of addresses."""
+
+    def run(self, table: bytes) -> None: ...
+
+
 class Device(Protocol):
     """What a device answers to run programs (``runtime/opencl.py``)."""
 
@@ -45,7 +52,7 @@ class Device(Protocol):
     def allocate(self, nbytes: int) -> DeviceBuffer: ...
     def upload(self, data: bytes) -> DeviceBuffer: ...
     def load(self, kernels: Sequence[Kernel]) -> list[Any]: ...
-    def launch(self, code: Any, table: DeviceBuffer, params: DeviceBuffer, blocks: int, scratch: int) -> None: ...
+    def sequence(self, calls: Sequence[tuple[Any, bytes, int, int]]) -> Launches: ...
     def use(self, buffer: Any) -> None: ...
     def text(self, kernel: Kernel) -> str: ...
 
@@ -91,7 +98,7 @@ class DeviceScheduler(Scheduler):
     builder = DeviceLoops
     contractions = DeviceProduct
 
-    def __init__(self, outputs: Sequence[Node], donated: Sequence[int], target: Target, aligned: bool) -> None:
+    def __init__(self, outputs: Sequence[Node], donated: Collection[int], target: Target, aligned: bool) -> None:
         self.target = target
         self.aligned = aligned
         if not target.has_f64:
@@ -109,12 +116,14 @@ class DeviceScheduler(Scheduler):
         return Window(there.storage, node.shape, strides, there.offset + offset)
 
 
-def compile_for(device: Device, outputs: Sequence[Node], donated: Sequence[int] = ()) -> DeviceExecutable:
+def compile_for(device: Device, outputs: Sequence[Node], donated: Collection[int] = ()) -> DeviceExecutable:
     """Plan ``outputs`` for ``device`` and compile what is new: as ``build.compile``, with the device's buffers."""
     return DeviceExecutable(device, outputs, donated)
 
 
-def plan(outputs: Sequence[Node], target: Target, donated: Sequence[int] = (), aligned: bool = True) -> DeviceScheduler:
+def plan(
+    outputs: Sequence[Node], target: Target, donated: Collection[int] = (), aligned: bool = True
+) -> DeviceScheduler:
     """The kernels of a program for devices of a kind, in order."""
     if not target.has_f64:
         outputs = narrow(outputs)
@@ -149,7 +158,7 @@ class DeviceExecutable:
     """
 
     def __init__(
-        self, device: Device, outputs: Sequence[Node], donated: Sequence[int] = (), aligned: bool = True
+        self, device: Device, outputs: Sequence[Node], donated: Collection[int] = (), aligned: bool = True
     ) -> None:
         self.device = device
         self._loose: DeviceExecutable | None = None
@@ -158,17 +167,32 @@ class DeviceExecutable:
         tasks = drop_dead(scheduler.tasks)
         for position, storage in enumerate(scheduler.results):
             storage.index = position
+        tasks = put_off(tasks, scheduler.donated)
         take_over(tasks, scheduler.donated)
         self.kernels: list[KernelInfo] = [DeviceKernelInfo(task, device) for task in tasks]
         codes = device.load([task.kernel for task in tasks])
-        self._calls = [
-            (code, device.upload(_words(task.params)), task.blocks, task.scratch) for code, task in zip(codes, tasks)
-        ]
-        self._offsets, self.arena_bytes = plan_arena(tasks)
-        self._storages = scheduler.storages
-        self._results = [storage.slot for storage in scheduler.results]
+        self._launches = device.sequence(
+            [(code, _words(task.params), task.blocks, task.scratch) for code, task in zip(codes, tasks)]
+        )
+        offsets, self.arena_bytes = plan_arena(tasks)
         self._places = scheduler.scalar_places
-        self._table: tuple[bytes, Any] = (b"", None)
+        self._results = [storage.slot for storage in scheduler.results]
+        self._table = array("Q", bytes(8 * len(scheduler.storages)))
+        self._given: list[tuple[int, int]] = []  # table slot and number of each input, and of each taken over
+        self._made: list[tuple[int, int]] = []  # table slot and bytes of each new output
+        self._temporaries: list[tuple[int, int]] = []  # table slot and place in the arena
+        self._numbers = -1
+        for storage in scheduler.storages:
+            if storage.kind == "input":
+                self._given.append((storage.slot, storage.index))
+            elif storage.takes is not None:
+                self._given.append((storage.slot, storage.takes.index))
+            elif storage.kind == "output":
+                self._made.append((storage.slot, storage.nbytes))
+            elif storage.kind == "temp":
+                self._temporaries.append((storage.slot, offsets.get(storage, 0)))
+            else:
+                self._numbers = storage.slot
 
     def run(self, inputs: Sequence[Any], scalars: Sequence[float | int] = ()) -> list[Any]:
         """Buffers with the outputs: new ones, or donated inputs that were written over.
@@ -176,41 +200,29 @@ class DeviceExecutable:
         Where an input is a window that begins anywhere, a form of the program without wide accesses runs.
         """
         device = self.device
-        if self._program is not None and any(buffer.ptr % product.ALIGNMENT for buffer in inputs):
-            if self._loose is None:
-                self._loose = DeviceExecutable(device, *self._program, aligned=False)
-            return self._loose.run(inputs, scalars)
-        held: dict[int, DeviceBuffer] = {}
-        table = [0] * len(self._storages)
-        arena = device.allocate(self.arena_bytes) if self.arena_bytes else None
-        for storage in self._storages:
-            if storage.kind == "temp":
-                if arena is not None:
-                    table[storage.slot] = arena.ptr + self._offsets.get(storage, 0)
-                continue
-            if storage.kind == "input":
-                buffer = inputs[storage.index]
-            elif storage.takes is not None:
-                buffer = inputs[storage.takes.index]
-            elif storage.kind == "output":
-                buffer = device.allocate(storage.nbytes)
-            else:
-                buffer = device.upload(self._scalars(scalars))
+        if self._program is not None:
+            for buffer in inputs:
+                if buffer.ptr % product.ALIGNMENT:
+                    if self._loose is None:
+                        self._loose = DeviceExecutable(device, *self._program, aligned=False)
+                    return self._loose.run(inputs, scalars)
+        held = {slot: inputs[index] for slot, index in self._given}
+        for slot, nbytes in self._made:
+            held[slot] = device.allocate(nbytes)
+        if self._numbers >= 0:
+            held[self._numbers] = device.upload(self._scalars(scalars))
+        table = array("Q", self._table)
+        for slot, buffer in held.items():
             device.use(buffer)
-            held[storage.slot] = buffer
-            table[storage.slot] = buffer.ptr
-        words = _words(table)
-        if words != self._table[0]:  # a training step often finds its memory where it was
-            self._table = (words, device.upload(words))
-        entries = self._table[1]
-        for code, params, blocks, scratch in self._calls:
-            if blocks:
-                device.launch(code, entries, params, blocks, scratch)
+            table[slot] = buffer.ptr
+        if self.arena_bytes:
+            arena = device.allocate(self.arena_bytes)
+            for slot, offset in self._temporaries:
+                table[slot] = arena.ptr + offset
+        self._launches.run(table.tobytes())
         return [held[slot] for slot in self._results]
 
     def _scalars(self, scalars: Sequence[float | int]) -> bytes:
-        from array import array
-
         data = bytearray(8 * len(self._places))
         for (index, kind), place in self._places.items():
             word = array("q", [int(scalars[index])]) if kind == "int64" else array(_CODES[kind], [scalars[index]])
@@ -222,6 +234,4 @@ _CODES = {"float64": "d", "float32": "f"}
 
 
 def _words(values: Sequence[int]) -> bytes:
-    from array import array
-
     return array("Q", [value & 0xFFFFFFFFFFFFFFFF for value in values]).tobytes()

@@ -35,7 +35,7 @@ SLOTS = {
     "Counter": ("version",),
     "Buffer": ("_size", "nbytes", "owner", "ptr"),
     "Update": ("tensors", "value", "written"),
-    "Pack": ("buffers", "numbers"),
+    "Pack": ("buffers", "device", "numbers"),
     "TensorHooks": ("after", "functions", "tensor"),
     "Op": ("vjp",),
     "Anywhere": ("threads",),

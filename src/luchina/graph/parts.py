@@ -16,6 +16,7 @@ from luchina.compiler.device import compile_for
 from luchina.compiler.prims import Node, topological
 from luchina.devices import CPU, device
 from luchina.graph import program
+from luchina.graph.update import Update
 from luchina.graph.value import Value
 from luchina.runtime import accelerators
 from luchina.runtime.accelerators import Memory
@@ -30,9 +31,9 @@ def elsewhere(values: Sequence[Value]) -> bool:
 class DevicePart:
     """A program of one accelerator, on tensors' memory."""
 
-    def __init__(self, where: device, outputs: Sequence[Node]) -> None:
+    def __init__(self, where: device, outputs: Sequence[Node], donated: Any = ()) -> None:
         self.where = where
-        self.executable = compile_for(accelerators.accelerator(where.type, where.index or 0), outputs)
+        self.executable = compile_for(accelerators.accelerator(where.type, where.index or 0), outputs, donated)
         self.kernels = self.executable.kernels
         self.arena_bytes = self.executable.arena_bytes
         self.sizes = [node.size * ITEMSIZE[node.dtype] for node in outputs]
@@ -41,11 +42,14 @@ class DevicePart:
         self.dtypes = {node.attrs[0]: node.dtype for node in leaves}
 
     def run(self, inputs: Sequence[Any], scalars: Sequence[float | int]) -> list[Any]:
-        """Memory with the outputs; an input may be a 0-dim tensor of the CPU."""
+        """Memory with the outputs: new, or that of donated inputs. An input may be a 0-dim tensor of the CPU."""
         where = self.where
         held = [self._there(i, x) if x.__class__ is Buffer else x for i, x in enumerate(inputs)]
         results = self.executable.run(held, scalars)
-        return [Memory(where, buffer, buffer.ptr, n) for buffer, n in zip(results, self.sizes)]
+        return [
+            buffer if buffer.__class__ is Memory else Memory(where, buffer, buffer.ptr, n)
+            for buffer, n in zip(results, self.sizes)
+        ]
 
     def _there(self, index: int, block: Buffer) -> Memory:
         """A number of the CPU on the device, which may have to take a float64 as float32."""
@@ -88,38 +92,52 @@ class Parts:
 
 
 def build(
-    targets: Sequence[Value], order: Sequence[Value], leaves: Sequence[Value], constants: Sequence[Value]
+    targets: Sequence[Value],
+    order: Sequence[Value],
+    leaves: Sequence[Value],
+    constants: Sequence[Value],
+    updates: Sequence[Update] = (),
 ) -> Parts:
-    """Compile ``targets`` on their devices: what ``program`` does for the CPU alone."""
+    """Compile ``targets`` on their devices, and ``updates``, all of one: what ``program`` does for the CPU alone."""
     handed = _handed_over(order)
+    updating = updates[0].value.device if updates else None
+    packs = [update.value.inputs[0].buffer for update in updates]
+    written = sum(len(pack.buffers) for pack in packs)
     groups: dict[device, list[int]] = {CPU: []}
     for number, target in enumerate(targets):
         groups.setdefault(target.device or CPU, []).append(number)
-    outputs = [*targets, *handed]
-    groups[CPU] += range(len(targets), len(outputs))
-    inputs = [v for v in leaves if v.number is None] + handed
+    if updating is not None:
+        groups.setdefault(updating, [])
+    results = len(targets) + written
+    outputs = dict(enumerate(targets)) | dict(enumerate(handed, results))
+    groups[CPU] += range(results, results + len(handed))
+    # What the whole takes: leaves, the memory of packs, what is handed over; numbers that are leaves, those of packs.
+    inputs = [v for v in leaves if v.number is None]
     scalars = [v for v in leaves if v.number is not None]
     places = {v: i for i, v in enumerate(inputs)} | {v: i for i, v in enumerate(scalars)}
+    places |= {v: i for i, v in enumerate(handed, len(inputs) + written)}
     parts = []
     for where, numbers in groups.items():
-        if not numbers:
+        if not numbers and where is not updating:
             continue
         own = [outputs[i] for i in numbers]
+        own_updates = updates if where is updating else ()
         known = frozenset(handed if where is not CPU else ())
-        own_order, found = program.walk(own, known)
+        own_order, found = program.walk([*own, *(update.value for update in own_updates)], known)
         read = set(found)
         own_leaves = [v for v in (*leaves, *handed) if v in read and (v in places)]
-        nodes = program.lower(own_order, own_leaves, own, [v for v in constants if v in read])
-        executable: Any = compile_for_cpu(nodes) if where is CPU else DevicePart(where, nodes)
-        parts.append(
-            _Part(
-                executable,
-                tuple(places[v] for v in own_leaves if v.number is None),
-                tuple(places[v] for v in own_leaves if v.number is not None),
-                tuple(numbers),
-            )
-        )
-    return Parts(parts, len(targets))
+        nodes = program.lower(own_order, own_leaves, own, [v for v in constants if v in read], own_updates)
+        taken = tuple(places[v] for v in own_leaves if v.number is None)
+        told = tuple(places[v] for v in own_leaves if v.number is not None)
+        donated: dict[int, int] = {}
+        if own_updates:
+            donated = {len(taken) + k: len(own) + k for k in range(written)}
+            taken += tuple(range(len(inputs), len(inputs) + written))
+            told += tuple(range(len(scalars), len(scalars) + sum(len(pack.numbers) for pack in packs)))
+            numbers = [*numbers, *range(len(targets), results)]
+        executable: Any = compile_for_cpu(nodes, donated) if where is CPU else DevicePart(where, nodes, donated)
+        parts.append(_Part(executable, taken, told, tuple(numbers)))
+    return Parts(parts, results)
 
 
 def _handed_over(order: Sequence[Value]) -> list[Value]:

@@ -115,10 +115,7 @@ def _realize(values: Iterable[Value]) -> None:
     targets = gather(values)
     updates = recording.updates
     if updates and present.accelerators:
-        there = [value for value in targets if value.device not in (CPU, None)]
-        if there:
-            _run(there)  # before anything that they read is written over
-            targets = [value for value in targets if value.buffer is None]
+        targets, updates = _of_one_device(targets, updates)
     if targets or updates:
         recording.updates = []  # before they are done: an interrupt must not leave them to be done twice
         try:
@@ -134,6 +131,20 @@ def _realize(values: Iterable[Value]) -> None:
     recording.watched.clear()
     recording.graded = 0
     recording.settle()
+
+
+def _of_one_device(targets: list[Value], updates: list[Update]) -> tuple[list[Value], list[Update]]:
+    """Targets and updates of a single device; those of others are run now."""
+    where = updates[-1].value.device
+    apart = [update for update in updates if update.value.device is not where]
+    others = [value for value in targets if (value.device or CPU) is not where]
+    if others or apart:
+        _run(targets if apart else others)  # before anything that they read is written over
+    recording.updates = updates = [*apart, *(update for update in updates if update.value.device is where)]
+    for update in apart:
+        _run([], [update])
+        recording.updates = updates = updates[1:]
+    return [value for value in targets if value.buffer is None], updates
 
 
 def _gather(values: list[Value]) -> list[Value]:
@@ -384,7 +395,7 @@ def _lowered(targets: list[Value], updates: Sequence[Update]) -> Program | None:
         from luchina.graph import parts
 
         if parts.elsewhere([*targets, *order]):
-            executable = parts.build(targets, order, leaves, constants)
+            executable = parts.build(targets, order, leaves, constants, updates)
     if executable is None:
         outputs = lower(order, leaves, targets, constants, updates)
         first = sum(1 for v in leaves if v.number is None)

@@ -7,13 +7,14 @@ at is written over.
 
 from __future__ import annotations
 
-import ctypes
 from sys import getrefcount
 from typing import Any
 
 from luchina.dispatch.exchange import Exchangeable
 from luchina.graph.value import Value, from_buffer
-from luchina.runtime.buffers import Buffer, allocate
+from luchina.runtime import accelerators
+from luchina.runtime.accelerators import Memory
+from luchina.runtime.buffers import Buffer
 
 
 class Update:
@@ -32,7 +33,7 @@ class Update:
         self.tensors = tensors
         self.written = written
 
-    def finish(self, results: list[Buffer]) -> None:
+    def finish(self, results: list[Any]) -> None:
         """Let the storages show the results, most of which are the very memory that they had."""
         show(self.tensors, results)
         self.written()
@@ -79,7 +80,7 @@ def _ready(
 ready = Exchangeable(_ready)  # until ``luchina.dispatch`` has compiled it
 
 
-def show_one(tensor: Any, buffer: Buffer) -> None:
+def show_one(tensor: Any, buffer: Buffer | Memory) -> None:
     """Let a tensor's storage show what was written to a buffer, its own or another."""
     storage = tensor._storage
     value = storage.value
@@ -89,7 +90,7 @@ def show_one(tensor: Any, buffer: Buffer) -> None:
     tensor._counter.version += 1
 
 
-def _show(tensors: list[Any], buffers: list[Buffer]) -> None:
+def _show(tensors: list[Any], buffers: list[Any]) -> None:
     """``show_one`` for each tensor and its buffer."""
     for tensor, buffer in zip(tensors, buffers, strict=True):
         show_one(tensor, buffer)
@@ -98,7 +99,7 @@ def _show(tensors: list[Any], buffers: list[Buffer]) -> None:
 show = Exchangeable(_show)  # until ``luchina.dispatch`` has compiled it
 
 
-def _own(tensors: list[Any]) -> list[Buffer] | None:
+def _own(tensors: list[Any]) -> list[Buffer | Memory] | None:
     """``own_memory`` of each tensor; None if it is None of any."""
     buffers = [own_memory(tensor) for tensor in tensors]
     return None if None in buffers else buffers  # type: ignore[return-value]
@@ -107,23 +108,31 @@ def _own(tensors: list[Any]) -> list[Buffer] | None:
 own = Exchangeable(_own)  # until ``luchina.dispatch`` has compiled it
 
 
-def own_memory(tensor: Any) -> Buffer | None:
+def own_memory(tensor: Any) -> Buffer | Memory | None:
     """The memory of a tensor, for writing over: a copy of its own where somebody else holds it too. None if the tensor
-    is pending, a part of its storage, shared with other libraries, or not in this process's memory."""
+    is pending, a part of its storage, or shared with other libraries."""
     storage = tensor._storage
     value = storage.value
     buffer = value.buffer
-    if buffer.__class__ is not Buffer or storage.lent or value.needs_grad or value.shape != tensor._shape:
+    if buffer is None or storage.lent or value.needs_grad or value.shape != tensor._shape:
         return None
     if not tensor._dense or tensor._offset:
         return None
     seen = tensor._value
     # The storage's Value, this function and the question itself; and the Value that the tensor shows, if another.
     holders = 3 if seen is value or seen is None or seen.buffer is not buffer else 4
-    if getrefcount(buffer) > holders or buffer.is_external:
-        fresh = allocate(buffer.nbytes)
-        ctypes.memmove(fresh.ptr, buffer.ptr, value.size * value.dtype.itemsize)
+    if getrefcount(buffer) > holders or _is_part(buffer):
+        fresh = accelerators.allocate_beside(buffer)
+        accelerators.copy(fresh, buffer, value.size * value.dtype.itemsize)
         storage.value = tensor._value = from_buffer(fresh, value.shape, value.dtype)  # nothing shows the old memory
         storage.generation += 1
         return fresh
     return buffer
+
+
+def _is_part(buffer: Buffer | Memory) -> bool:
+    """Whether others may lie in a block's memory too: it is another library's, or windows on it are held."""
+    if isinstance(buffer, Memory):
+        # Beside this Memory only the question itself may hold the device's buffer.
+        return buffer.ptr != buffer.owner.ptr or getrefcount(buffer.owner) > 2
+    return buffer.is_external

@@ -303,7 +303,7 @@ def _leaf_key(value: Value) -> int:
     role = 0 if not value.needs_grad else 1 if value.op is None or value.op.vjp is None else 2
     buffer = value.buffer
     if buffer.__class__ is Pack:
-        number = _leaf_number(len(leaves), Pack, *value.attrs)
+        number = _leaf_number(len(leaves), Pack, buffer.device, *value.attrs)
     else:
         where = buffer.device if buffer.__class__ is Memory else None  # the CPU's are many, and counted at every step
         number = _leaf_number(len(leaves), value.shape, value.dtype, value.weak, role, where)
@@ -466,7 +466,7 @@ class Value:
         """Where it lies or will be computed; None for numbers and for what is made of numbers alone: anywhere."""
         buffer = self.buffer
         if buffer is not None:
-            return buffer.device if isinstance(buffer, Memory) else CPU
+            return buffer.device if isinstance(buffer, (Memory, Pack)) else CPU
         if self.number is not None:
             return None
         if self.key < 0 or self.op is PICK:
@@ -484,13 +484,16 @@ def from_buffer(buffer: Buffer | Memory, shape: tuple[int, ...], dtype: dtype) -
 
 
 class Pack:
-    """The memory and the numbers of many leaves that a program takes as one: what an optimizer owns."""
+    """The memory, all on one device, and the numbers of many leaves that a program takes as one: what an optimizer
+    owns."""
 
-    __slots__ = ("buffers", "numbers")
+    __slots__ = ("buffers", "device", "numbers")
 
-    def __init__(self, buffers: Sequence[Buffer], numbers: Sequence[float]) -> None:
+    def __init__(self, buffers: Sequence[Buffer | Memory], numbers: Sequence[float]) -> None:
         self.buffers = buffers
         self.numbers = numbers
+        first = buffers[0] if buffers else None
+        self.device = first.device if isinstance(first, Memory) else CPU
 
 
 class Signature(tuple):

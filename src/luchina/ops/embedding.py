@@ -8,7 +8,7 @@ from luchina import dtypes
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
 from luchina.graph.value import Op, Spec, Value
-from luchina.ops.checks import bounds
+from luchina.ops.checks import bounds, extremes
 from luchina.ops.index import check_range
 from luchina.ops.movement import reshape
 from luchina.ops.pointwise import cast, eq
@@ -87,7 +87,9 @@ def one_hot(tensor: Value, num_classes: int = -1) -> Value:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         return full((*tensor.shape, num_classes), 0, dtypes.int64, tensor.device)
-    low, high = bounds(tensor)
+    low, high = extremes(tensor) if num_classes == -1 else bounds(tensor)
+    if num_classes != -1 and not 0 <= low <= high < num_classes:
+        low, high = extremes(tensor)
     if low < 0:
         raise RuntimeError("Class values must be non-negative.")
     if num_classes == -1:

@@ -24,6 +24,7 @@ from luchina.ops.pointwise import cast, div, dtype_title, eq, logical_and, mul
 from luchina.ops.registry import as_value, axis_of, broadcast, full, public
 from luchina.ops.select import masked_fill, where
 from luchina.ops.transfer import to_device
+from luchina.runtime.accelerators import Memory
 
 INDEX_DTYPES = (dtypes.int64, dtypes.int32)
 
@@ -69,6 +70,15 @@ STATIC_BOUNDS["to"] = lambda value: (
     if value.inputs[0].op is not None and not value.inputs[0].dtype.is_floating_point and value.inputs[0].size
     else None
 )
+
+
+def _index_bounds(value: Value) -> tuple[int, int] | None:
+    """What is taken from memory of a device is within what is known of that."""
+    source = value.inputs[0]
+    return bounds(source) if source.buffer.__class__ is Memory and source.size else None
+
+
+STATIC_BOUNDS["index"] = STATIC_BOUNDS["gather"] = _index_bounds
 
 # ---- one number for each element
 

@@ -11,7 +11,7 @@ from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
 from luchina.dtypes import dtype
 from luchina.graph.value import OUT, Op, Spec, Value, result_dtype
-from luchina.ops.checks import any_zero, bounds
+from luchina.ops.checks import any_zero, bounds, extremes
 from luchina.ops.registry import PUBLIC, as_value, broadcast, float_dtype, public
 
 HALF = ("float16", "bfloat16")
@@ -548,8 +548,8 @@ def pow(input: Any, exponent: Any) -> Value:
         if exponent is False:  # x ** 0
             return logical_or(a, True)
         raise NotImplementedError("\"pow\" not implemented for 'Bool'")
-    if not d.is_floating_point and b.size and bounds(b)[1] >= 2**_POWER_ROUNDS:
-        raise RuntimeError(f"an integer power with an exponent of {bounds(b)[1]} is not there yet: at most 1023")
+    if not d.is_floating_point and b.size and bounds(b)[1] >= 2**_POWER_ROUNDS <= (largest := extremes(b)[1]):
+        raise RuntimeError(f"an integer power with an exponent of {largest} is not there yet: at most 1023")
     return POW(a, b, attrs=(d,))
 
 

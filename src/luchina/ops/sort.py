@@ -14,7 +14,7 @@ from luchina import dtypes
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
 from luchina.graph.value import OUT, Op, Spec, Value, result_dtype
-from luchina.ops.checks import STATIC_BOUNDS, bounds, host
+from luchina.ops.checks import STATIC_BOUNDS, extremes, host
 from luchina.ops.index import constant, gather
 from luchina.ops.movement import clone, reshape, slice_
 from luchina.ops.pointwise import cast, dtype_title
@@ -316,7 +316,7 @@ def bincount(input: Value, weights: Value | None = None, minlength: int = 0) -> 
         raise RuntimeError("minlength should be >= 0")
     if weights is not None and weights.shape != input.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
-    low, high = bounds(input) if input.size else (0, -1)
+    low, high = extremes(input) if input.size else (0, -1)
     if low < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     n = max(high + 1, minlength)

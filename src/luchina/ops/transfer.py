@@ -9,11 +9,16 @@ from luchina.graph import program
 from luchina.graph.placement import supported
 from luchina.graph.value import Op, Spec, Value, from_buffer, mode
 from luchina.runtime import accelerators
+from luchina.runtime.buffers import as_numpy
 
 
 def _same(x: Value, where: device) -> Spec:
     return Spec(x.shape, x.dtype)
 
+
+LOOKED_AT = 1 << 14
+"""Integers of at most so many elements are looked at on their way to a device: they may be indices or targets, about
+which the host will be asked."""
 
 PLACE = Op("place", _same, lambda x, where: x)
 """What is made of numbers alone, on a device."""
@@ -44,7 +49,10 @@ def to_device(value: Value, where: device) -> Value:
         program.realize((value,))
     block: Any = accelerators.on_host(value.buffer)
     if where is not CPU:
-        block = accelerators.upload(where, block, value.size * value.dtype.itemsize)
+        here, block = block, accelerators.upload(where, block, value.size * value.dtype.itemsize)
+        if 0 < value.size <= LOOKED_AT and value.dtype.name in ("int64", "int32", "uint8"):
+            numbers = as_numpy(here, value.dtype.name, value.shape)
+            accelerators.known_bounds[block.owner] = {value.dtype.name: (int(numbers.min()), int(numbers.max()))}
     if not (mode.grad and value.needs_grad):
         return from_buffer(block, value.shape, value.dtype)
     return Value(TO_DEVICE, (value,), (where,), value.shape, value.dtype, needs_grad=True, buffer=block)

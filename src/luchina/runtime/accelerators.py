@@ -10,8 +10,10 @@ import ctypes
 import functools
 import importlib
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from luchina.runtime.buffers import Buffer, external, from_bytes, memory
+from luchina.runtime.buffers import allocate as allocate_on_host
 
 MODULES = {"opencl": "luchina.runtime.opencl", "cuda": "luchina.runtime.cuda"}
 
@@ -102,10 +104,20 @@ def allocate(device: Any, nbytes: int) -> Memory:
     return Memory(device, buffer, buffer.ptr, nbytes)
 
 
+def allocate_beside(block: Any) -> Any:
+    """As much memory as ``block`` has, where it lies."""
+    return allocate_on_host(block.nbytes) if block.__class__ is Buffer else allocate(block.device, block.nbytes)
+
+
 def upload(device: Any, block: Buffer, nbytes: int) -> Memory:
     """The first bytes of host memory, copied to a device."""
     buffer = accelerator(device.type, device.index).upload(memory(block)[:nbytes] if nbytes else b"")
     return Memory(device, buffer, buffer.ptr, nbytes)
+
+
+known_bounds: WeakKeyDictionary[Any, dict[str, tuple[int, int]]] = WeakKeyDictionary()
+"""What is known of the integers in a device's own buffers, by dtype: the smallest and the largest. An index used
+again and again, or came from the host, need not be waited for."""
 
 
 def copy(to: Any, source: Any, nbytes: int) -> None:
@@ -113,6 +125,7 @@ def copy(to: Any, source: Any, nbytes: int) -> None:
     if to.__class__ is Buffer:
         ctypes.memmove(to.ptr, source.ptr, nbytes)
     else:
+        known_bounds.pop(to.owner, None)
         accelerator(to.device.type, to.device.index).copy(to, source, nbytes)
 
 

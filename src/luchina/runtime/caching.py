@@ -45,13 +45,16 @@ class CachingAllocator:
         self.allocated = self.reserved = self.peak_allocated = self.peak_reserved = 0
         self.allocations = self.taken = 0
 
-    def allocate(self, nbytes: int, queue: Hashable = None) -> int:
-        """Address of a block for ``nbytes``, or 0 if the device has no memory even when the cache is empty."""
+    def allocate(self, nbytes: int, queue: Hashable = None, other: Hashable = None) -> int:
+        """Address of a block for ``nbytes``, or 0 if the device has no memory even when the cache is empty: one that
+        waits on ``queue``, or else on the ``other``, or the device's."""
         size = size_class(nbytes)
         with self._lock:
-            waiting = self._free.get((queue, size))
-            if waiting:
-                address = waiting.pop()
+            for each in (queue, other):
+                waiting = self._free.get((each, size))
+                if waiting:
+                    address = waiting.pop()
+                    break
             else:
                 address = self._take(size)
                 if not address and self.reserved > self.allocated:
@@ -73,6 +76,13 @@ class CachingAllocator:
         with self._lock:
             self.allocated -= size
             self._free.setdefault((queue, size), []).append(address)
+
+    def merge(self, last: int, to: Hashable) -> None:
+        """Let the blocks that wait on queues with numbers up to ``last`` wait on ``to``."""
+        with self._lock:
+            for queue, size in list(self._free):
+                if isinstance(queue, int) and queue <= last:
+                    self._free.setdefault((to, size), []).extend(self._free.pop((queue, size)))
 
     def empty(self) -> None:
         """Give everything that is not in use back to the device."""

@@ -113,10 +113,14 @@ def device(index: int = 0) -> CUDA:
     return usable[index]
 
 
+Call = tuple[Any, bytes, int, int]
+"""A kernel as ``CUDA.load`` gives it, its parameters, blocks, and bytes of scratch memory for each of its items."""
+
+
 class Buffer:
     """Memory of a CUDA device, kept for others with its last reference."""
 
-    __slots__ = ("_device", "_last", "_stream", "nbytes", "ptr")
+    __slots__ = ("__weakref__", "_device", "_last", "_stream", "nbytes", "ptr")
 
     def __init__(self, device: CUDA, ptr: int, nbytes: int, stream: Stream) -> None:
         self._device = device
@@ -498,31 +502,9 @@ class CUDA:
         finally:
             self._quietly("cuLinkDestroy", state)
 
-    def launch(self, code: Any, table: Buffer, params: Buffer, blocks: int, scratch: int) -> None:
-        """Enqueue one kernel: a thread, or a group of threads, for each of ``blocks``; fewer where each needs scratch
-        memory."""
-        function, threads, together = code
-        items, room = min(blocks, MAX_GRID), table  # the room is not read
-        if scratch:
-            scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
-            items = max(1, min(items, MAX_SCRATCH // scratch))
-            room = self.allocate(items * scratch)
-        share = -(-blocks // items)
-        for buffer in (table, params):
-            self.use(buffer)
-        grid = items if together else -(-items // threads)
-        values = (ctypes.c_uint64 * 6)(table.ptr, params.ptr, room.ptr, blocks, share, scratch)
-        places = (ctypes.c_void_p * 6)(*(ctypes.addressof(values) + 8 * i for i in range(6)))
-        self._do(
-            "cuLaunchKernel",
-            function,
-            *(grid, 1, 1),
-            *(threads, 1, 1),
-            0,
-            self.stream.handle,
-            ctypes.addressof(places),
-            0,
-        )
+    def sequence(self, calls: Sequence[Call]) -> Launches:
+        """What starts the kernels of a program, in order."""
+        return Launches(self, calls)
 
     def text(self, kernel: Kernel) -> str:
         """LLVM IR of a kernel for this device."""
@@ -535,6 +517,49 @@ class CUDA:
         from luchina.compiler.targets import ptx
 
         return ptx.assembly(kernel, self.target)
+
+
+class Launches:
+    """The kernels of a program, ready to be started with a table of addresses. A block has a thread, or a group of
+    threads; where each needs scratch memory, some share one."""
+
+    def __init__(self, device: CUDA, calls: Sequence[Call]) -> None:
+        self._device = device
+        self._table: tuple[bytes, Any] = (b"", None)
+        self._params: list[Buffer] = []
+        self._kernels: list[tuple[Any, tuple[int, int], Any, int, int]] = []
+        for (function, threads, together), params, blocks, scratch in calls:
+            if not blocks:
+                continue
+            items = min(blocks, MAX_GRID)
+            if scratch:
+                scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
+                items = max(1, min(items, MAX_SCRATCH // scratch))
+            share = -(-blocks // items)
+            self._params.append(device.upload(params))
+            # Table, parameters, scratch memory (which is not read where there is none), then numbers.
+            values = (ctypes.c_uint64 * 6)(0, self._params[-1].ptr, 0, blocks, share, scratch)
+            places = (ctypes.c_void_p * 6)(*(ctypes.addressof(values) + 8 * i for i in range(6)))
+            grid = items if together else -(-items // threads)
+            self._kernels.append(
+                (function, (grid, threads), (values, places), ctypes.addressof(places), items * scratch)
+            )
+
+    def run(self, table: bytes) -> None:
+        """Enqueue all kernels in the current stream."""
+        device = self._device
+        if table != self._table[0]:  # a training step often finds its memory where it was
+            self._table = (table, device.upload(table))
+        for buffer in (self._table[1], *self._params):
+            device.use(buffer)
+        stream = device.stream.handle
+        with device._lock:  # the arguments are the sequence's until a kernel is enqueued
+            for function, (grid, threads), (values, _), places, scratch in self._kernels:
+                values[0] = self._table[1].ptr
+                room = device.allocate(scratch) if scratch else None
+                if room is not None:
+                    values[2] = room.ptr
+                device._do("cuLaunchKernel", function, grid, 1, 1, threads, 1, 1, 0, stream, places, 0)
 
 
 # After these the driver answers every call with the same error until the process ends.

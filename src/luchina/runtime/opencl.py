@@ -16,15 +16,24 @@ import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
 from luchina.compiler.kernel import Kernel
 from luchina.compiler.targets import spirv
+from luchina.compiler.targets.items import ENTRY
 from luchina.runtime import cache
-from luchina.runtime.caching import OutOfMemoryError
+from luchina.runtime.caching import CachingAllocator, OutOfMemoryError
 
 MAX_SCRATCH = 1 << 26
 """Bytes of scratch memory of all work items of a launch together."""
 
 ALIGNMENT = 64
+
+IDLE = "idle"
+"""Where memory waits that no kernel can be using any more."""
+
+TABLES = 8
+"""Tables of addresses that a program keeps: a training step often finds its memory where one before it did."""
 
 
 class NoDevice(RuntimeError):
@@ -107,15 +116,22 @@ def device(index: int = 0) -> OpenCL:
     return usable[index]
 
 
+Call = tuple[Any, bytes, int, int]
+"""A kernel as ``OpenCL.load`` gives it, its parameters, blocks, and bytes of scratch memory for each work item."""
+
+
 class Buffer:
-    """Memory of an OpenCL device, freed with its last reference (after the kernels that were enqueued before)."""
+    """Memory of an OpenCL device, kept for others with its last reference."""
 
-    __slots__ = ("_memory", "nbytes", "ptr")
+    __slots__ = ("__weakref__", "_device", "nbytes", "ptr")
 
-    def __init__(self, memory: Any, nbytes: int) -> None:
-        self._memory = memory
-        self.ptr: int = memory.svm_ptr
+    def __init__(self, device: OpenCL, ptr: int, nbytes: int) -> None:
+        self._device = device
+        self.ptr = ptr
         self.nbytes = nbytes
+
+    def __del__(self) -> None:
+        self._device._release(self)
 
 
 class OpenCL:
@@ -136,6 +152,11 @@ class OpenCL:
         self._queue = cl.CommandQueue(self._context)
         self._kernels: dict[str, Any] = {}
         self._lock = threading.Lock()  # a kernel's arguments are its state until it is enqueued
+        self._cl = cl
+        self._blocks: dict[int, Any] = {}
+        self._largest = int(device.max_mem_alloc_size)
+        self._epoch = 0  # of memory that is freed: how often the host has waited before
+        self.memory = CachingAllocator(self._take, self._give)
         self.name = f"opencl:{index}"
         self.target = spirv.target_for(extensions or device.extensions.split())
         self.unsupported = {} if self.target.has_f64 else {"float64": "cl_khr_fp64"}
@@ -146,32 +167,51 @@ class OpenCL:
 
     # ---- memory
 
-    def allocate(self, nbytes: int) -> Buffer:
-        """Memory whose contents are undefined.
-
-        Raises:
-            OutOfMemory: with the sizes.
-        """
-        cl = _opencl()
-        limit = self._device.max_mem_alloc_size
-        if nbytes > limit:
-            raise OutOfMemory(f"{self.name} out of memory: tried to allocate {nbytes} bytes, at most {limit} at once")
+    def _take(self, nbytes: int) -> int:
+        cl = self._cl
+        if nbytes > self._largest:
+            return 0
         flags = cl.svm_mem_flags.READ_WRITE | cl.svm_mem_flags.SVM_FINE_GRAIN_BUFFER
         try:
-            memory = cl.SVMAllocation(self._context, max(nbytes, 1), ALIGNMENT, flags, self._queue)
-        except (cl.MemoryError, cl.Error) as error:
-            total = self._device.global_mem_size
+            block = cl.SVMAllocation(self._context, nbytes, ALIGNMENT, flags, self._queue)
+        except (cl.MemoryError, cl.Error):
+            return 0
+        self._blocks[block.svm_ptr] = block
+        return int(block.svm_ptr)
+
+    def _give(self, address: int) -> None:
+        del self._blocks[address]  # freed when what was enqueued before has run
+
+    def _allocated(self, nbytes: int, *queues: Any) -> Buffer:
+        address = self.memory.allocate(nbytes, *queues)
+        if not address:
+            kept = self.memory
             raise OutOfMemory(
-                f"{self.name} out of memory: tried to allocate {nbytes} bytes of {total} ({error})"
-            ) from None
-        return Buffer(memory, nbytes)
+                f"{self.name} out of memory: tried to allocate {nbytes} bytes, at most {self._largest} at once. The "
+                f"device has {self._device.global_mem_size} bytes, of which {kept.allocated} are allocated by luchina."
+            )
+        return Buffer(self, address, nbytes)
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Memory whose contents are undefined, for kernels that are launched from now on.
+
+        Raises:
+            OutOfMemory: with the sizes, if there is none even when the cache is empty.
+        """
+        return self._allocated(nbytes, self._epoch, IDLE)
+
+    def _release(self, buffer: Buffer) -> None:
+        try:
+            self.memory.free(buffer.ptr, buffer.nbytes, self._epoch)
+        except Exception:
+            return  # Python is going
 
     def upload(self, data: bytes | bytearray | memoryview) -> Buffer:
-        """A new buffer that holds ``data``. The host writes it: nothing that runs now knows the buffer."""
+        """A new buffer that holds ``data``. The host writes it: no kernel that still runs may know its memory."""
         size = len(data)
-        buffer = self.allocate(size)
+        buffer = self._allocated(size, IDLE, IDLE)
         if size:
-            memoryview((ctypes.c_ubyte * size).from_address(buffer.ptr)).cast("B")[:] = data
+            ctypes.memmove(buffer.ptr, data if isinstance(data, bytes) else bytes(data), size)
         return buffer
 
     def download(self, buffer: Any) -> bytes:
@@ -186,7 +226,10 @@ class OpenCL:
 
     def synchronize(self) -> None:
         """Wait until all that was launched has run."""
+        with self._lock:
+            before, self._epoch = self._epoch, self._epoch + 1
         self._queue.finish()
+        self.memory.merge(before, IDLE)
 
     # ---- programs
 
@@ -196,9 +239,8 @@ class OpenCL:
 
     def _load(self, kernel: Kernel) -> Any:
         from luchina.compiler import jit
-        from luchina.compiler.targets.items import ENTRY
 
-        cl = _opencl()
+        cl = self._cl
         floats = f"f16 {self.target.has_f16c} f64 {self.target.has_f64}"
         digest = cache.digest(jit.environment(self.target), kernel.name, kernel.key, self.description, floats)
         program = None
@@ -215,31 +257,12 @@ class OpenCL:
                 except cl.Error as error:
                     raise RuntimeError(f"the driver of {self.name} refuses {kernel!r}: {error}") from None
                 cache.store(digest, program.get_info(cl.program_info.BINARIES)[0])
-        made = self._kernels[kernel.key] = (cl.Kernel(program, ENTRY), getattr(kernel, "group", 1))
+        made = self._kernels[kernel.key] = (program, getattr(kernel, "group", 1))
         return made
 
-    def launch(self, code: Any, table: Buffer, params: Buffer, blocks: int, scratch: int) -> None:
-        """Enqueue one kernel: ``blocks`` blocks over as many work items, fewer where each needs scratch memory."""
-        import numpy as np
-
-        cl = _opencl()
-        items = blocks
-        room = table  # not read
-        if scratch:
-            scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
-            items = max(1, min(blocks, MAX_SCRATCH // scratch))
-            room = self.allocate(items * scratch)
-        share = -(-blocks // items)
-        entry, group = code
-        with self._lock:
-            entry.set_args(table._memory, params._memory, room._memory, *map(np.int64, (blocks, share, scratch)))
-            local = None if group == 1 else (group,)
-            try:
-                cl.enqueue_nd_range_kernel(self._queue, entry, (items * group,), local)
-            except cl.MemoryError as error:
-                raise OutOfMemory(f"{self.name} out of memory at the start of a kernel ({error})") from None
-            except cl.Error as error:
-                raise RuntimeError(f"{self.name} does not start a kernel of {items * group} items: {error}") from None
+    def sequence(self, calls: Sequence[Call]) -> Launches:
+        """What starts the kernels of a program, in order."""
+        return Launches(self, calls)
 
     def use(self, buffer: Any) -> None:
         """Tell that what is launched next touches a buffer: there is one queue, in order."""
@@ -247,3 +270,60 @@ class OpenCL:
     def text(self, kernel: Kernel) -> str:
         """LLVM IR of a kernel for this device."""
         return spirv.text(kernel, self.target)
+
+
+class Launches:
+    """The kernels of a program, ready to be started with a table of addresses: their other arguments are set."""
+
+    def __init__(self, device: OpenCL, calls: Sequence[Call]) -> None:
+        cl = device._cl
+        self._device = device
+        self._kernels: list[tuple[Any, int, int, int]] = []  # with its items, those of a group, and scratch memory
+        self._tables: dict[bytes, Buffer] = {}
+        self._params: list[Buffer] = []
+        self._bound: Any = None  # the table that the kernels have as their argument
+        for (program, group), params, blocks, scratch in calls:
+            if not blocks:
+                continue
+            scratch = -(-scratch // ALIGNMENT) * ALIGNMENT
+            items = max(1, min(blocks, MAX_SCRATCH // scratch)) if scratch else blocks
+            kernel = cl.Kernel(program, ENTRY)
+            self._params.append(device.upload(params))
+            kernel.set_arg(1, device._blocks[self._params[-1].ptr])
+            kernel.set_arg(2, device._blocks[self._params[-1].ptr])  # not read where there is no scratch memory
+            for place, value in enumerate((blocks, -(-blocks // items), scratch), 3):
+                kernel.set_arg(place, np.int64(value))
+            self._kernels.append((kernel, items, group, items * scratch))
+
+    def run(self, table: bytes) -> None:
+        """Enqueue all kernels.
+
+        Raises:
+            OutOfMemory: if there is no scratch memory for one of them.
+            RuntimeError: if the driver refuses one.
+        """
+        device = self._device
+        cl, queue = device._cl, device._queue
+        places = self._tables.get(table)
+        if places is None:
+            if len(self._tables) == TABLES:
+                self._tables.clear()
+            places = self._tables[table] = device.upload(table)
+        with device._lock:
+            if places is not self._bound:
+                block = device._blocks[places.ptr]
+                for kernel, *_ in self._kernels:
+                    kernel.set_arg(0, block)
+                self._bound = places
+            for kernel, items, group, scratch in self._kernels:
+                if scratch:
+                    room = device.allocate(scratch)
+                    kernel.set_arg(2, device._blocks[room.ptr])
+                try:
+                    cl.enqueue_nd_range_kernel(queue, kernel, (items * group,), None if group == 1 else (group,))
+                except cl.MemoryError as error:
+                    raise OutOfMemory(f"{device.name} out of memory at the start of a kernel ({error})") from None
+                except cl.Error as error:
+                    raise RuntimeError(
+                        f"{device.name} does not start a kernel of {items * group} items: {error}"
+                    ) from None
