@@ -39,6 +39,7 @@ MOST_BYTES = 512 << 10
 BYTES_A_TAP = 29 << 10
 MOST_TOGETHER = 8  # pixels of a line that are summed together
 HELD_WEIGHTS = 9  # stay in registers
+UNROLLED = 8  # instructions of an epilogue that is written out for every channel
 FOLD_PIXELS = 256  # of the weight's gradient are summed before they are added to its totals
 BLOCK_COUNT = 16
 
@@ -330,7 +331,7 @@ class _Kernel(Parts):
                 starts = [e.gep(self.stored, row, chunk.index) for row in rows]
                 if ahead is not None:
                     for start in starts:
-                        prefetch(e, e.gep(self.stored, start, ahead))
+                        prefetch(e, e.gep(self.stored, start, ahead), level=2)
                 raw = [v.masked_load(e, kind, start, mask) for start in starts]
                 use(chunk.index, v.transpose(e, [loaded(e, self.dtype, r) for r in raw]))
 
@@ -351,19 +352,32 @@ class _Kernel(Parts):
     def turned(self, places: list[Operand], steps: list[Operand], first: Operand, values: list[Operand]) -> None:
         """Write vectors for ``first`` and the places after it to every window, channel by channel."""
         e, lanes, tile = self.e, self.lanes, self.at("at_tile")
-        for i, value in enumerate(v.transpose(e, values)):
-            e.store(value, self.vector_at(tile, i), self.align)
+        rows = v.transpose(e, values)
         here = [
             e.gep(STORAGE_TYPE[dtype], place, first) if kind == "1" else place
             for (dtype, kind), place in zip(self.spec.windows, places, strict=True)
         ]
-        left = e.sub(Operand("i64", "%length"), first)
+        count, left = Operand("i64", "%count"), e.sub(Operand("i64", "%length"), first)
         whole = e.icmp("sge", left, e.i64(lanes))
-        for complete in (True, False):
-            with e.when(whole if complete else v.invert(e, whole)):
-                mask = None if complete else v.below(e, left, lanes)
-                count = Operand("i64", "%count")
-                lines.write(e, self.target, self.spec, (tile, lanes), here, steps, count, mask, self.dtype)
+        if len(self.spec.body.instructions) <= UNROLLED:
+            square = e.bin("and", whole, e.icmp("eq", count, e.i64(lanes)))
+            with e.when(square):
+                places = here
+                for row in rows:
+                    for (dtype, kind), place in zip(self.spec.windows, places, strict=True):
+                        if kind == "1":
+                            prefetch(e, e.gep(STORAGE_TYPE[dtype], place, 4 * lanes))
+                    lines.write_vector(e, self.target, self.spec, row, places, None)
+                    places = [
+                        e.gep(STORAGE_TYPE[dtype], place, step)
+                        for (dtype, _), place, step in zip(self.spec.windows, places, steps, strict=True)
+                    ]
+            count = e.select(square, e.i64(0), count)
+        with e.when(e.icmp("sgt", count, e.i64(0))):
+            for i, row in enumerate(rows):
+                e.store(row, self.vector_at(tile, i), self.align)
+            mask = v.below(e, left, lanes)
+            lines.write(e, self.target, self.spec, (tile, lanes), here, steps, count, mask, self.dtype)
 
     def windows(self, image: Operand | None, channel: Operand) -> tuple[list[Operand], list[Operand]]:
         """Where each window begins, and its step from channel to channel."""

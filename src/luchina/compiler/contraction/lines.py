@@ -68,23 +68,35 @@ def write(
     lanes = target.lanes(ACCUMULATE[dtype])
     element = STORAGE_TYPE[ACCUMULATE[dtype]]
 
-    def beyond(stored: str, kind: str, place: Operand, j: int) -> Operand:
-        return e.gep(STORAGE_TYPE[stored], place, j * lanes) if j and kind == "1" else place
+    def beyond(windows: Sequence[tuple[str, str]], places: Sequence[Operand], j: int) -> list[Operand]:
+        return [
+            e.gep(STORAGE_TYPE[stored], place, j * lanes) if j and kind == "1" else place
+            for (stored, kind), place in zip(windows, places, strict=True)
+        ]
 
     with e.loop(e.i64(0), rows, carry=[source, *places]) as row:
         at, *here = row.carried
         for j in range(vectors):
-            values = [e.load(vector(element, lanes), e.gep(element, at, j * lanes), 4)]
-            for (stored, kind), place in zip(spec.operands, here):
-                if kind == "0":
-                    raw = e.splat(e.load(STORAGE_TYPE[stored], place, 1), lanes)
-                else:
-                    raw = v.masked_load(e, storage_type(stored, lanes), beyond(stored, kind, place, j), mask)
-                values.append(body.from_storage(e, stored, raw))
-            results = body.emit(e, target, spec.body, values, lanes)
-            for (stored, kind), place, result in zip(spec.outs, here[len(spec.operands) :], results, strict=True):
-                assert lanes_of(result.type) == lanes
-                v.masked_store(e, body.to_storage(e, stored, result), beyond(stored, kind, place, j), mask)
+            value = e.load(vector(element, lanes), e.gep(element, at, j * lanes), 4)
+            write_vector(e, target, spec, value, beyond(spec.windows, here, j), mask)
         row.next = [e.gep(element, at, source_step)]
         for (stored, _), place, step in zip(spec.windows, here, steps, strict=True):
             row.next.append(e.gep(STORAGE_TYPE[stored], place, step))
+
+
+def write_vector(
+    e: Emitter, target: Target, spec: Spec, value: Operand, places: Sequence[Operand], mask: Operand | None
+) -> None:
+    """One vector of sums to its place in each window."""
+    lanes = lanes_of(value.type)
+    values = [value]
+    for (stored, kind), place in zip(spec.operands, places):
+        if kind == "0":
+            raw = e.splat(e.load(STORAGE_TYPE[stored], place, 1), lanes)
+        else:
+            raw = v.masked_load(e, storage_type(stored, lanes), place, mask)
+        values.append(body.from_storage(e, stored, raw))
+    results = body.emit(e, target, spec.body, values, lanes)
+    for (stored, _), place, result in zip(spec.outs, places[len(spec.operands) :], results, strict=True):
+        assert lanes_of(result.type) == lanes
+        v.masked_store(e, body.to_storage(e, stored, result), place, mask)

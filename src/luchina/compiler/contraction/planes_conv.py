@@ -51,8 +51,9 @@ THREADS = (2, 8)
 STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16)
 START = 10_000
 
-# Of sums no longer than this the results are what takes time: they are written in long runs.
+# Of sums no longer than this the results are what takes time: many of them are written in long runs.
 SHORT = 64
+MANY = 64
 
 # Half cycles in which a vector of outputs is written.
 WRITE = 8
@@ -195,7 +196,9 @@ def conv(problem: Problem, target: Target, temporary: Callable[[int], int]) -> l
         (u_slot,),
     )
     spec = lines.spec_of(
-        (dtype, mr, nv, phases, way(p.x, step, g.shifts, lanes), step, depth <= SHORT), p.outs, p.epilogue
+        (dtype, mr, nv, phases, way(p.x, step, g.shifts, lanes), step, depth <= SHORT and out >= MANY),
+        p.outs,
+        p.epilogue,
     )
     main = Call(
         _main_kernel(spec),
