@@ -21,7 +21,7 @@ SHAPES = [
     (2, 6, 5, 20, 21, (3, 3), (1, 3), 1, 1, 1),  # columns are gathered
     (4, 5, 7, 1, 50, (1, 4), (1, 2), (0, 2), 1, 1),  # lines of images follow each other
     (2, 20, 18, 9, 9, (3, 3), 1, 2, 2, 1),
-    (2, 3, 4, 6, 5, (6, 5), 1, 0, 1, 1),  # one output a channel
+    (2, 6, 4, 6, 5, (6, 5), 1, 0, 1, 2),  # one output a channel
     (5, 12, 70, 13, 14, (3, 3), 2, 1, 1, 1),  # lines of small images follow each other
     (2, 3, 40, 33, 49, (4, 4), (4, 4), (1, 0), 1, 1),  # patches: columns are picked from several vectors
     (2, 3, 40, 33, 97, (5, 8), (4, 8), (2, 3), 1, 1),  # patches: squares are turned
