@@ -1,11 +1,12 @@
-"""``make bench``: ordinary PyTorch-API scripts on luchina and PyTorch; on request ``torch.compile`` and JAX.
+"""``make bench``: ordinary PyTorch-API scripts on luchina and PyTorch; JAX and tinygrad where they are installed, and on
+request ``torch.compile``.
 
 Every round runs each workload once on each engine, alternating, each in a process of its own with its defaults. The
 table has medians over the rounds: microseconds a step, PyTorch's time divided by luchina's (the median of the rounds'
 ratios, and their range), the first step with an empty and with a full cache of kernels, the kernels compiled, and the
 most memory that the steps took beside what the process had before them.
 
-    python benchmarks/bench.py [--rounds 5] [--only name …] [--also torch.compile jax]
+    python benchmarks/bench.py [--rounds 5] [--only name …] [--also torch.compile jax tinygrad]
 
 Writes ``results/steps.md``, ``results/steps.json`` and, with matplotlib, ``results/ratios.png``.
 """
@@ -13,6 +14,7 @@ Writes ``results/steps.md``, ``results/steps.json`` and, with matplotlib, ``resu
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import math
 import os
@@ -27,7 +29,8 @@ from typing import Any
 
 HERE = pathlib.Path(__file__).parent
 SECONDS = 1.5  # of steps measured in each process
-OTHERS = ("torch.compile", "jax")  # jax: ``jax_workloads.py``, jitted by hand
+BY_HAND = ("jax", "tinygrad")  # ``jax_workloads.py``, ``tinygrad_workloads.py``
+OTHERS = ("torch.compile", *BY_HAND)
 
 
 def peak() -> float:
@@ -39,9 +42,8 @@ def measure(engine: str, name: str) -> dict[str, float]:
     """In this process: time of the import, of the first step, the median of the steps after it, and memory."""
     start = time.perf_counter()
     sys.path.insert(0, str(HERE))
-    if engine == "jax":
-        import jax_workloads as workloads
-
+    if engine in BY_HAND:
+        workloads = importlib.import_module(f"{engine}_workloads")
         arguments = []
     else:
         import workloads
@@ -90,9 +92,14 @@ def run(engine: str, name: str, cache: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def written_in_jax(name: str) -> bool:
-    """Whether the workload has a counterpart in ``jax_workloads.py``."""
-    return f"def {name}() " in (HERE / "jax_workloads.py").read_text()
+def written_in(engine: str, name: str) -> bool:
+    """Whether the workload was written for an engine of another interface."""
+    return f"def {name}() " in (HERE / f"{engine}_workloads.py").read_text()
+
+
+def installed() -> list[str]:
+    """The engines of other interfaces that are there."""
+    return [engine for engine in BY_HAND if importlib.util.find_spec(engine)]
 
 
 def compare(name: str, rounds: int, engines: tuple[str, ...]) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def compare(name: str, rounds: int, engines: tuple[str, ...]) -> dict[str, Any]:
     seen: dict[str, list[dict[str, float]]] = {engine: [] for engine in ("empty", *engines)}
     for _ in range(rounds):
         for engine in engines:
-            if engine == "jax" and not written_in_jax(name):
+            if engine in BY_HAND and not written_in(engine, name):
                 continue
             with tempfile.TemporaryDirectory() as cache:
                 if engine == "luchina":
@@ -190,7 +197,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=None, metavar="WORKLOAD")
-    parser.add_argument("--also", nargs="*", default=[], choices=OTHERS, help="measure these too (minutes a round)")
+    parser.add_argument(
+        "--also", nargs="*", default=installed(), choices=OTHERS, help="measure these too (minutes a round)"
+    )
     parser.add_argument("--measure", nargs=2, metavar=("ENGINE", "WORKLOAD"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
