@@ -357,3 +357,37 @@ def test_steps_do_not_wait_for_the_device(where: torch.device, monkeypatch: pyte
         step(order[:2], numbers)
     assert nn.functional.one_hot(wide[2:], 4).tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
     assert nn.functional.one_hot(wide[2:]).shape == (2, 3) and wide[2:].bincount().tolist() == [0, 1, 1]
+
+
+def test_memory_that_is_kept_goes_back_before_there_is_none(
+    where: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerator = accelerators.accelerator("opencl", 0)
+    memory, take = accelerator.memory, accelerator._take
+    kept = torch.ones(1 << 16, device=where)
+    assert (kept + 1).sum().item() == 2 << 16
+    memory.empty()
+    free = 1 << 21
+    granted: list[int] = []
+
+    def scarce(nbytes: int) -> int:
+        held = sum(size for address, size in sizes.items() if address in accelerator._blocks)
+        if held + nbytes > free:
+            return 0
+        address = take(nbytes)
+        sizes[address] = nbytes
+        granted.append(nbytes)
+        return address
+
+    sizes: dict[int, int] = {}
+    monkeypatch.setattr(memory, "_take", scarce)
+    for n in (100_000, 200_000, 250_000):  # each of another size, which together are more than there is
+        x = torch.full((n,), 2.0, device=where)
+        assert x.sum().item() == 2.0 * n
+        del x
+    assert sum(granted) > free
+    with pytest.raises(
+        torch.OutOfMemoryError, match=r"opencl:0 out of memory: tried to allocate 4000000 bytes.* are all"
+    ):
+        torch.full((1_000_000,), 2.0, device=where)
+    assert (torch.ones(3, device=where) + 1).tolist() == [2.0] * 3 and kept[0].item() == 1 and torch.ones(2).sum() == 2
