@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from tests.compiler.test_build import check, data, graphs, run
 
-from luchina.compiler import build, planner, planner
+from luchina.compiler import build, planner
 from luchina.compiler import prims as P
 from luchina.compiler import recompute as module
 
