@@ -1,5 +1,5 @@
-"""``make bench``: ordinary PyTorch-API scripts on luchina and PyTorch; JAX and tinygrad where they are installed, and on
-request ``torch.compile``.
+"""``make bench``: ordinary PyTorch-API scripts on luchina and PyTorch; JAX and tinygrad where they are installed, and
+``torch.compile`` on request.
 
 Every round runs each workload once on each engine, alternating, each in a process of its own with its defaults. The
 table has medians over the rounds: microseconds a step, PyTorch's time divided by luchina's (the median of the rounds'
