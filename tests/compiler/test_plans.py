@@ -50,7 +50,7 @@ def test_a_kept_plan_gives_the_same_bits_without_planning(monkeypatch: pytest.Mo
         np.testing.assert_array_equal(a, b)
     told = [(k.name, k.ops, k.bytes_read, k.bytes_written, k.flops, k.blocks) for k in first.kernels]
     assert told == [(k.name, k.ops, k.bytes_read, k.bytes_written, k.flops, k.blocks) for k in again.kernels]
-    assert again.plan.taken == first._plan.taken != ()
+    assert again.plan.taken == first.plan.taken != ()
 
 
 def test_another_constant_shape_or_donation_is_another_plan() -> None:
