@@ -5,11 +5,12 @@ the two. Where such a value is a cheap function of others that are kept anyway (
 the row and its moments), its late readers read a *copy* of the expression instead, which is computed when they are
 near: the copy's kernel waits for what they wait for.
 
-The order of the primitives stands for the order of kernels here: an estimate, on which no result depends.
+An order of single values stands for that of kernels here: an estimate, on which no result depends.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 # A program that needs less for its temporaries is left as it is: they stay in cache.
 WORTH_BYTES = 8 << 20
+
+# How many values that can be computed next are compared.
+LOOK_AHEAD = 16
 
 # A value below this part of the whole is kept.
 SMALL_PART = 256
@@ -46,6 +50,8 @@ class Recomputed(NamedTuple):
 
 def recompute(scheduler: Scheduler) -> Recomputed | None:
     """The scheduler's graph with copies of what is not worth keeping; None where nothing is gained."""
+    if sum(nbytes(node) for node in scheduler.order if id(node) in scheduler.roots) < WORTH_BYTES:
+        return None
     timeline = _Timeline(scheduler)
     if timeline.most < WORTH_BYTES:
         return None
@@ -58,7 +64,7 @@ class _Timeline:
     ``most`` is the largest sum of what is alive at once."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        roots = [node for node in scheduler.order if id(node) in scheduler.roots]
+        roots = _likely_order(scheduler)
         self.made = {id(node): i for i, node in enumerate(roots)}
         self.last: dict[int, int] = {}
         self.results = _results(scheduler)
@@ -76,13 +82,43 @@ class _Timeline:
                 start = max(range(len(touched) - 1), key=lambda k: touched[k + 1] - touched[k])
                 idle[touched[start]] += nbytes(node)
                 idle[touched[start + 1]] -= nbytes(node)
-        self.most = max(accumulate(alive))
-        lying = list(accumulate(idle))
+        taken, lying = list(accumulate(alive)), list(accumulate(idle))
+        self.most = max(taken)
         self.divide = lying.index(max(lying))
 
     def crosses(self, node: Node) -> bool:
         """Whether a realised node is kept over the divide."""
         return self.made[id(node)] <= self.divide < self.last[id(node)]
+
+
+def _likely_order(scheduler: Scheduler) -> list[Node]:
+    """The roots in an order like that of their kernels: among those that can be computed, the one that frees most
+    memory, else the first."""
+    roots = [node for node in scheduler.order if id(node) in scheduler.roots]
+    number = {id(node): i for i, node in enumerate(roots)}
+    results = _results(scheduler)
+    reads = [[number[source] for source in scheduler.reads[id(node)].roots] for node in roots]
+    size = [0 if id(node) in results else nbytes(node) for node in roots]
+    left = [len(scheduler.readers[id(node)]) for node in roots]
+    waiting = [len(sources) for sources in reads]
+    ready = [i for i, count in enumerate(waiting) if not count]
+    order: list[Node] = []
+    while ready:
+        best, chosen = 0, ready[0]
+        for i in ready[:LOOK_AHEAD]:
+            freed = sum([size[source] for source in reads[i] if left[source] == 1]) - size[i]
+            if freed > best:
+                best, chosen = freed, i
+        del ready[bisect_left(ready, chosen)]
+        order.append(roots[chosen])
+        for source in reads[chosen]:
+            left[source] -= 1
+        for reader in scheduler.readers[id(roots[chosen])]:
+            at = number[reader]
+            waiting[at] -= 1
+            if not waiting[at]:
+                insort(ready, at)
+    return order
 
 
 def _results(scheduler: Scheduler) -> set[int]:
