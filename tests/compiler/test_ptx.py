@@ -168,6 +168,22 @@ def test_assembled(capability, tmp_path):
         assert shared <= 48 << 10, (kernel, "bytes of shared memory", shared)
 
 
+@needs_ptxas
+@pytest.mark.parametrize("capability", ptx.TARGETS)
+def test_products_of_odd_extents_fit_into_registers(capability, tmp_path):
+    """What does not lie in 16 bytes is brought element by element."""
+    target = ptx.TARGETS[capability]
+    kernels = {}
+    for dtype in ("float16", "bfloat16", "float32"):
+        x, y = P.input(0, (1, 71, 33), dtype), P.input(1, (1, 33, 45), dtype)
+        for left in (x, P.permute(P.input(0, (1, 33, 71), dtype), (0, 2, 1))):
+            for right in (y, P.permute(P.input(1, (1, 45, 33), dtype), (0, 2, 1))):
+                for task in plan([P.dot(left, right)], target).tasks:
+                    kernels[task.kernel.key] = (dtype, task.kernel)
+    for kernel, (registers, spilled, _) in assembled(list(kernels.values()), target, tmp_path).items():
+        assert spilled == 0 and registers <= 224, (kernel, registers, spilled)
+
+
 def test_cards_and_their_rows():
     assert ptx.target_for((7, 5)).name == "sm_75" and ptx.target_for((8, 9)).name == "sm_80"
     assert ptx.target_for((9, 0)).name == ptx.target_for((12, 0)).name == "sm_90"

@@ -191,13 +191,17 @@ def call(
         single = not any(any(own) for own in o.strides.values())
         kinds.append((o.window.dtype, "c" if single else "0" if s == 0 else "1" if s == 1 else "s", number))
     count = len(windows) - len(outs)
+    left, right = (_side(o, own, engine, dtype, tile, sizes, aligned) for o, own in zip(operands, "mn"))
+    if engine == "mma" and 1 in (left.chunk, right.chunk):
+        tile = tile._replace(k=16)  # elements that come one by one wait in registers, which are few
+        left, right = (_side(o, own, engine, dtype, tile, sizes, aligned) for o, own in zip(operands, "mn"))
     spec = Spec(
         dtype,
         engine,
         tile,
         tuple(len(sizes[c]) for c in CLASSES),  # type: ignore[arg-type]
-        _side(operands[0], "m", engine, dtype, tile, sizes, aligned),
-        _side(operands[1], "n", engine, dtype, tile, sizes, aligned),
+        left,
+        right,
         tuple(kinds[:count]),
         tuple(kinds[count:]),
         wide,
