@@ -615,7 +615,7 @@ def install(namespace: dict[str, Any]) -> None:
         setattr(Tensor, name, function)
     namespace.update(FUNCTIONS)
     for name in _REPLAYED:
-        call = Call(METHODS[name])
+        call = Call(METHODS[name], views=True)
         setattr(Tensor, name, install_calls.method(name, call))
         if name in FUNCTIONS:
             namespace[name] = install_calls.function(call)

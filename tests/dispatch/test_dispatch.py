@@ -284,3 +284,32 @@ def test_a_function_keeps_its_name_and_signature():
 
     assert torch.exp.__name__ == "exp" and torch.exp.__doc__
     assert "input" in str(inspect.signature(functional.linear))
+
+
+def test_a_copy_is_made_again_only_of_what_lies_as_it_lay():
+    rows, columns = torch.ones(4, 3), torch.ones(3, 4)
+    weight = torch.ones(3, 2, requires_grad=True)
+    turned = columns.t()
+    (turned @ weight).sum().item()  # the turned numbers are kept for backward: memory, as those of ``rows``
+    for _ in range(2):
+        recording.restart()
+        copy = turned.reshape(12)
+        recording.restart()
+        window = rows.reshape(12)
+        assert window._base is rows and copy._base is None
+
+
+def test_a_gradient_that_was_turned_in_place():
+    parameters = [nn.Parameter(torch.zeros(2, 2)) for _ in range(2)]
+    optimizer = torch.optim.SGD(parameters, lr=1)
+    for _ in range(4):
+        for p in parameters:
+            p.grad = torch.tensor([[0.0, 1.0], [2.0, 3.0]]) * 1
+            p.grad.t_()
+        optimizer.step()
+    assert [p.tolist() for p in parameters] == [[[0, -8], [-4, -12]]] * 2
+
+
+def test_a_layer_without_itself():
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'self'"):
+        nn.Module.__call__()

@@ -148,8 +148,8 @@ def call(e: ObjectEmitter) -> str:
     e.label("look")
     template = e.present(e.api("PyDict_GetItemWithError", e.given("memo"), key), "miss")
     e.unless(e.icmp("ne", template, e.given("None")), "twin")
-    view = e.item(e.item(e.item(template, 1), 0), 3)  # all results are new tensors, or views of the first argument
-    e.split(e.is_(view, "None"), "own", "window")
+    wanted = e.item(template, 3)
+    e.split(e.is_(wanted, "None"), "own", "window")
     e.br("ready.to.record")
     e.label("window")  # a view is of memory that lies as it lay when this was learnt
     source = e.load("ptr", args, 8)
@@ -157,7 +157,7 @@ def call(e: ObjectEmitter) -> str:
     e.decref(detached)
     e.unless(e.is_(detached, "False"), "twin")
     strides = e.slot(source, "Tensor", "_strides")
-    equal = e.api("PyObject_RichCompareBool", strides, e.item(view, 0), Operand("i32", "2"), result="i32")
+    equal = e.api("PyObject_RichCompareBool", strides, wanted, Operand("i32", "2"), result="i32")
     e.unless(e.icmp("eq", equal, Operand("i32", "1")), "twin")
     e.br("ready.to.record")
     e.label("ready.to.record")

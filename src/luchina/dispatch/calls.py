@@ -39,10 +39,9 @@ class Step(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A view of the first argument: that one's strides, how far behind its start the view begins, whether its elements
-    lie in row-major order, whether autograd loses sight of it, and which of several views it is."""
+    """A view of the first argument: how far behind its start the view begins, whether its elements lie in row-major
+    order, whether autograd loses sight of it, and which of several views it is."""
 
-    strides: tuple[int, ...]
     offset: int
     dense: bool
     detached: bool
@@ -59,11 +58,13 @@ class Result(NamedTuple):
 
 
 class Template(NamedTuple):
-    """What a call records, and what it gives: one tensor, or a tuple of several."""
+    """What a call records, and what it gives: one tensor, or a tuple of several. ``strides`` are those that the first
+    argument has to have, where they make a difference."""
 
     steps: tuple[Step, ...]
     results: tuple[Result, ...]
     several: bool
+    strides: tuple[int, ...] | None
 
 
 class Call:
@@ -73,15 +74,17 @@ class Call:
         python: the function itself.
         laid: its result lies in memory as its operands do, so that only row-major ones are remembered.
         free: a Python number among its arguments is a run-time scalar whatever it is, and no part of the key.
+        views: it gives a view of its first argument where that one's strides allow it, else a copy.
         memo: a Template for each thing that it was given; None where there is none to be had.
     """
 
-    __slots__ = ("free", "laid", "memo", "python")
+    __slots__ = ("free", "laid", "memo", "python", "views")
 
-    def __init__(self, python: Callable[..., Any], laid: bool = False, free: bool = False) -> None:
+    def __init__(self, python: Callable[..., Any], laid: bool = False, free: bool = False, views: bool = False) -> None:
         self.python = python
         self.laid = laid
         self.free = free
+        self.views = views
         self.memo: dict[tuple, Template | None] = {}
         calls.append(self)
 
@@ -93,7 +96,7 @@ class Call:
         result = self.python(*args[:first], **dict(zip(names, args[first:])))
         if len(self.memo) >= MEMORY:
             self.memo.clear()
-        self.memo[key] = _template(result, args, before, self.free) if checks.asked.count == asked else None
+        self.memo[key] = _template(self, result, args, before) if checks.asked.count == asked else None
         return result
 
 
@@ -109,7 +112,7 @@ def forget() -> None:
 on_default_change.append(forget)
 
 
-def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Template | None:
+def _template(call: Call, result: Any, args: Sequence[Any], before: int) -> Template | None:
     """The Template of a call that gave ``result``; None unless all of it was recorded after number ``before`` on the
     arguments alone, as ordinary operations with one result each."""
     if mode.inference:
@@ -119,7 +122,7 @@ def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Temp
     for i, a in enumerate(args):
         if isinstance(a, Tensor):
             places.setdefault(a._value, i)
-        elif free and a.__class__ in (int, float):
+        elif call.free and a.__class__ in (int, float):
             numbers.append(i)
     steps: list[Step] = []
     results: list[Result] = []
@@ -135,11 +138,12 @@ def _template(result: Any, args: Sequence[Any], before: int, free: bool) -> Temp
             return None
         results.append(shown)
     used = {source for step in steps for source in step.inputs}
-    if len({each.view is None for each in results}) != 1:
-        return None  # ``call`` looks at the first only
     if not used.issuperset(numbers):
         return None  # the call itself looked at the number, as at an alpha of 1
-    return Template(tuple(steps), tuple(results), several)
+    source = args[0]
+    matter = (call.views and isinstance(source, Tensor)) or any(each.view is not None for each in results)
+    strides = source._strides if matter else None
+    return Template(tuple(steps), tuple(results), several, strides)
 
 
 def _result(tensor: Tensor, args: Sequence[Any], step: int) -> Result | None:
@@ -158,7 +162,7 @@ def _result(tensor: Tensor, args: Sequence[Any], step: int) -> Result | None:
     if source._detached or tensor._counter is not source._counter or value.version != tensor._counter.version:
         return None
     start = tensor._offset - source._offset
-    view = Window(source._strides, start, tensor._dense, tensor._detached, tensor._multi_view)
+    view = Window(start, tensor._dense, tensor._detached, tensor._multi_view)
     return Result(step, tensor._shape, tensor._strides, view)
 
 

@@ -11,6 +11,7 @@ def layer(e: ObjectEmitter) -> str:
     before it goes on."""
     args, count, names = Operand("ptr", "%args"), Operand("i64", "%nargs"), Operand("ptr", "%names")
     kind_at, error_at, trace_at = (e.cell() for _ in range(3))
+    e.unless(e.icmp("sgt", count, e.i64(0)), "twin")
     module = e.load("ptr", args, 8)
     hooks = e.api("PyObject_Size", e.given("hooks"), result="i64")
     e.unless(e.icmp("eq", hooks, e.i64(0)), "twin")

@@ -100,8 +100,8 @@ def viewed(e: ObjectEmitter) -> str:
     e.fill(tensor, "Tensor", {"_storage": storage, "_counter": counter, "_value": value})
     e.fill(tensor, "Tensor", {"_generation": e.slot(storage, "Storage", "generation")})
     e.fill(tensor, "Tensor", {"_shape": e.item(result, 1), "_strides": e.item(result, 2)})
-    e.fill(tensor, "Tensor", {"_dtype": e.slot(value, "Value", "dtype"), "_dense": e.item(view, 2)})
-    offset = e.api("PyNumber_Add", e.slot(source, "Tensor", "_offset"), e.item(view, 1))
+    e.fill(tensor, "Tensor", {"_dtype": e.slot(value, "Value", "dtype"), "_dense": e.item(view, 1)})
+    offset = e.api("PyNumber_Add", e.slot(source, "Tensor", "_offset"), e.item(view, 0))
     e.put(tensor, "Tensor", "_offset", offset)
     base_at = e.cell("ptr", e.present(e.api("PyObject_GetAttr", source, e.given("_base")), "spoilt"))
     e.split(e.is_(e.load("ptr", base_at, 8), "None"), "first", "based")
@@ -112,9 +112,9 @@ def viewed(e: ObjectEmitter) -> str:
     base = e.load("ptr", base_at, 8)
     e.api("PyObject_SetAttr", tensor, e.given("_base"), base, result="i32")
     e.decref(base)
-    with e.when(e.is_(e.item(view, 3), "True")):
+    with e.when(e.is_(e.item(view, 2), "True")):
         e.api("PyObject_SetAttr", tensor, e.given("_detached"), e.given("True"), result="i32")
-    part = e.item(view, 4)
+    part = e.item(view, 3)
     with e.when(e.bin("xor", e.is_(part, "None"), Operand("i1", "true"))):
         e.api("PyObject_SetAttr", tensor, e.given("_multi_view"), part, result="i32")
     e.ret(tensor)
