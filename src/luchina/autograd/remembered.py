@@ -61,8 +61,12 @@ def _derive(loss: Value) -> tuple[list[Value], list[Value]]:
     """The leaves that the loss depends on, in the order of their first use, and its gradients with respect to them."""
     # In the order of their first use, which is part of the structure; when they were made is not: a parameter that sat
     # out a step is older than the others.
+    order = engine.reachable([loss])
+    for value in order:  # all leaves that a derivative may read are counted: not all are, if a run came in between
+        for source in (value, *value.inputs):
+            key_of(source)
     numbers = {v: i for i, v in enumerate(recording.leaves)}
-    leaves = [v for v in engine.reachable([loss]) if v.op is None or v.op.vjp is None]
+    leaves = [v for v in order if v.op is None or v.op.vjp is None]
     leaves.sort(key=lambda v: numbers.get(v, -1))
     counted = len(recording.leaves)
     before, mode.grad = mode.grad, False
