@@ -313,3 +313,19 @@ def test_a_gradient_that_was_turned_in_place():
 def test_a_layer_without_itself():
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'self'"):
         nn.Module.__call__()
+
+
+def test_a_call_of_layers_that_was_replaced_before_stays():
+    code = (
+        "import luchina as torch\n"
+        "from luchina.dispatch import install\n"
+        "call, seen = torch.nn.Module.__call__, []\n"
+        "def watched(self, *args): seen.append(self); return call(self, *args)\n"
+        "torch.nn.Module.__call__ = watched\n"
+        "torch.ones(2).sum().item()\n"
+        "assert install.install()\n"
+        "torch.nn.Identity()(1)\n"
+        "print(len(seen))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "1\n"

@@ -38,8 +38,8 @@ def twins() -> Iterator[subprocess.Popen]:
 
 
 @settings(
-    max_examples=400, derandomize=True, deadline=None, database=None, phases=[Phase.explicit, Phase.generate, Phase.shrink],
-    suppress_health_check=[*HealthCheck],
+    max_examples=400, derandomize=True, deadline=None, database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink], suppress_health_check=[*HealthCheck],
 )  # fmt: skip
 @given(st.lists(STEP, min_size=14, max_size=20))
 @example([("backward", 2, 1, 0), ("mask", 2, 2, 0), ("clone", 2, 0, 0), ("number", 5, 0, 0)])

@@ -35,7 +35,7 @@ COMPILE_AFTER = 4
 
 _functions: list[tuple[Exchangeable, calls.Call]] = []
 _methods: list[tuple[str, calls.Call]] = []
-_layers: list[tuple[type, dict[str, Any]]] = []
+_layers: list[tuple[type, dict[str, Any], dict[str, Any]]] = []
 installed = False
 
 
@@ -57,15 +57,18 @@ def method(name: str, call: calls.Call) -> Any:
 def layers(cls: type, hooks: Any, failed: Callable[..., None]) -> None:
     """``__call__`` and ``__getattr__`` of a class of layers. A call is ``forward`` if ``hooks`` are empty and the layer
     has none of its own; ``failed(error, layer, args)`` is told of errors."""
-    _layers.append((cls, {"hooks": hooks, "failed": failed}))
+    twins = {name: cls.__dict__[name] for name in ("__call__", "__getattr__")}
+    _layers.append((cls, twins, {"hooks": hooks, "failed": failed}))
     if installed:
         _install_layers()
 
 
 def _install_layers() -> None:
-    for cls, given in _layers:
+    for cls, twins, given in _layers:
         for name, function in (("__call__", "layer"), ("__getattr__", "part")):
-            twin = getattr(cls, name)
+            twin = twins[name]
+            if cls.__dict__[name] is not twin:
+                continue  # somebody put another function in its place
             made = objects.function(name, _addresses[function], _context(twin, **given), twin.__doc__)
             setattr(cls, name, objects.method(made))
     _layers.clear()
