@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from luchina import dtypes
 from luchina.compiler import prims as p
 from luchina.compiler.prims import Node
 from luchina.graph.value import Op, Spec, Value
@@ -20,6 +21,12 @@ def _same_dtype(a: Value, b: Value, what: str = "mat1 and mat2") -> None:
         )
 
 
+def _refuse_bool(what: str, *operands: Value) -> None:
+    """PyTorch multiplies no matrices of bools, unless there is nothing to multiply."""
+    if operands[0].dtype is dtypes.bool_ and all(0 not in x.shape for x in operands):
+        raise NotImplementedError(f"\"{what}\" not implemented for 'Bool'")
+
+
 def _mm_spec(a: Value, b: Value) -> Spec:
     if a.ndim != 2 or b.ndim != 2:
         raise RuntimeError("self must be a matrix" if a.ndim != 2 else "mat2 must be a matrix")
@@ -28,6 +35,7 @@ def _mm_spec(a: Value, b: Value) -> Spec:
             f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
         )
     _same_dtype(a, b)
+    _refuse_bool("addmm_impl_cpu_", a, b)
     return Spec((a.shape[0], b.shape[1]), a.dtype)
 
 
@@ -71,6 +79,7 @@ def _bmm_spec(a: Value, b: Value) -> Spec:
             f"[{b.shape[0]}, {b.shape[1]}]."
         )
     _same_dtype(a, b)
+    _refuse_bool("bmm", a, b)
     return Spec((a.shape[0], a.shape[1], b.shape[2]), a.dtype)
 
 
@@ -100,6 +109,7 @@ def _mv_spec(a: Value, b: Value) -> Spec:
             f"size mismatch, got input ({a.shape[0]}), mat ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})"
         )
     _same_dtype(a, b)
+    _refuse_bool("addmv_impl_cpu", a, b)
     return Spec((a.shape[0],), a.dtype)
 
 
@@ -139,6 +149,7 @@ def _dot_spec(a: Value, b: Value) -> Spec:
             f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same number "
             f"of elements, but got {a.shape[0]} and {b.shape[0]} elements respectively"
         )
+    _refuse_bool("dot", a, b)
     return Spec((), a.dtype)
 
 
@@ -258,6 +269,7 @@ def _linear_spec(x: Value, w: Value, bias: Value | None = None) -> Spec:
             f"non-singleton dimension 1.  Target sizes: [{x.size // x.shape[-1]}, {w.shape[0]}].  Tensor sizes: "
             f"{list(bias.shape)}"
         )
+    _refuse_bool("addmm_impl_cpu_", x, w)
     return Spec((*x.shape[:-1], w.shape[0]), x.dtype)
 
 
