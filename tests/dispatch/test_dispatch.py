@@ -12,6 +12,7 @@ import pytest
 
 import luchina as torch
 from luchina.dispatch import install, objects
+from luchina.graph import program
 from luchina.graph.value import key_of, recording
 
 nn, functional = torch.nn, torch.nn.functional
@@ -132,6 +133,16 @@ def test_a_growing_index_is_checked():
     for wrong in (4, -1):
         with pytest.raises(IndexError, match="index out of range in self"):
             functional.embedding(torch.cat((index, torch.tensor([[wrong]])), 1), table)
+
+
+def test_a_lookup_is_one_program_from_the_first_call_on():
+    table, index = nn.Embedding(7, 3), torch.tensor([1, 2])
+    runs = []
+    for _ in range(4):
+        before = program.statistics["programs"]
+        table(index).sum().item()
+        runs.append(program.statistics["programs"] - before)
+    assert runs[1:] == [0, 0, 0]
 
 
 def test_a_leaf_that_was_pending_becomes_memory():

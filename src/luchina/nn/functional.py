@@ -501,7 +501,7 @@ def embedding(
             # The same row may be used twice: both writes hold the same numbers.
             weight[rows_used] = luchina.where(norm > max_norm, used * (max_norm / (norm + 1e-7)), used)
     engine.check_rows(input, weight)
-    return engine.rows(input, weight, padding_idx)
+    return engine.rows(weight, input, padding_idx)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:

@@ -59,7 +59,7 @@ def check(index: Value, weight: Value) -> None:
 
 
 @public(function=False, method=False)
-def rows(input: Value, weight: Value, padding_idx: int | None = None) -> Value:
+def rows(weight: Value, input: Value, padding_idx: int | None = None) -> Value:
     """Rows of ``weight`` (V, D) by number: input (…), which ``check`` has seen, → (…, D). The row ``padding_idx`` gets
     no gradient.
 
