@@ -1,13 +1,16 @@
 """The random generator gives PyTorch's numbers: against stored ones, against PyTorch, and against plain models."""
 
 import hashlib
+import math
 import pickle
+import re
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import luchina
 from luchina import generator as generator_module
 from luchina.compiler.random import rule_kernel
 from luchina.generator import Generator
@@ -326,3 +329,18 @@ def test_a_rule_prints_as_ir():
 
     text = jit.kernel_ir(rule_kernel("uniform", "float32"))
     assert "llvm.fma" in text and "double %low, double %high" in text
+
+
+@pytest.mark.parametrize(
+    ("weights", "several"),
+    [
+        ([-1.0, 2.0], "invalid multinomial distribution (encountering probability entry < 0)"),
+        ([math.inf, 1.0], "invalid multinomial distribution (encountering probability entry = infinity or NaN)"),
+        ([0.0, 0.0], "invalid multinomial distribution (sum of probabilities <= 0)"),
+    ],
+)
+def test_multinomial_says_what_is_wrong_as_pytorch_does(weights, several):
+    single = "probability tensor contains either `inf`, `nan` or element < 0" if any(weights) else several
+    for count, replacement, text in ((3, True, several), (1, True, single), (1, False, single)):
+        with pytest.raises(RuntimeError, match=f"^{re.escape(text)}$"):
+            luchina.multinomial(luchina.tensor(weights), count, replacement)
