@@ -145,17 +145,18 @@ CASES = {
 
 
 def main(words: list[str]) -> None:
+    chosen = [name for name in CASES if all(word in f"{name} " for word in words)]
+    if not chosen:
+        raise SystemExit(f"no case has {' and '.join(map(repr, words))} in its name, as {next(iter(CASES))!r} has")
     engines = [Engine("luchina", __file__), Engine("torch", __file__)]
     slow = []
-    for name in CASES:
-        if not all(word in f"{name} " for word in words):
-            continue
+    for name in chosen:
         ours, theirs = map(min, zip(*([engine.seconds(name) for engine in engines] for _ in range(2)), strict=True))
         line = f"{theirs / ours:5.2f} {ours * 1e6:9.1f} us, PyTorch {theirs * 1e6:9.1f} us  {name}"
         print(line, flush=True)
         if theirs / ours < GOAL:
             slow.append(line)
-    print(f"\n{len(slow)} below {GOAL}", *sorted(slow), sep="\n")
+    print(f"\n{len(slow)} of {len(chosen)} below {GOAL}", *sorted(slow), sep="\n")
 
 
 if __name__ == "__main__":
