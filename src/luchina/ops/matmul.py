@@ -40,7 +40,7 @@ def _mm_spec(a: Value, b: Value) -> Spec:
 
 
 def lower_dot(a: Node, b: Node) -> Node:
-    """A batched product in the operands' dtype; a product of bools is an *or* of *ands*."""
+    """A batched product in the operands' dtype. Of bools there is only the empty one (see ``_refuse_bool``)."""
     if a.dtype == "bool":
         return p.cast(p.dot(p.cast(a, "int32"), p.cast(b, "int32")), "bool")
     return p.dot(a, b)
